@@ -1,0 +1,170 @@
+"""Maze generators: pure functions ``(key, spec) -> Level``, solvable by construction.
+
+Rooms sit at the odd coordinates of a ``size`` x ``size`` map; a generator decides which walls between neighbouring rooms
+open. ``perfect`` draws a minimum spanning tree over random edge weights, found by parallel Boruvka rounds (Boruvka 1926;
+each round merges every component with its cheapest neighbour, so ceil(log2 rooms) rounds always suffice).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lepton_jax.envs.maze.level import Level, digest, split_of
+
+
+class MazeSpec(NamedTuple):
+    """What a generator needs to know; hashable, so that it can be static under jit."""
+
+    size: int  # tiles a side, odd, at least 5
+    braid: float = 0.0  # share of the remaining inner walls between rooms that is opened, making loops
+
+    @property
+    def rooms(self) -> int:
+        """Rooms a side."""
+        return (self.size - 1) // 2
+
+
+def perfect(key: jax.Array, spec: MazeSpec) -> Level:
+    """One maze: a random spanning tree over the rooms, start and goal distinct and uniform over rooms.
+
+    Weights are independent and uniform, so the tree has the distribution of Kruskal's algorithm.
+
+    Returns:
+      Level with walls bool (size, size), start and goal int32 ().
+    """
+    key_tree, key_braid, key_places = jax.random.split(key, 3)
+    edges = _edges(spec.rooms)
+    weights = jax.random.bits(key_tree, (len(edges),), jnp.uint32)
+    opened = spanning_tree(weights, spec.rooms)
+    if spec.braid:
+        opened |= jax.random.uniform(key_braid, opened.shape) < spec.braid
+    start, goal = _two_rooms(key_places, spec)
+    return Level(carve(opened, spec), start, goal)
+
+
+def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
+    """Minimum spanning tree of the ``rooms`` x ``rooms`` grid.
+
+    Args:
+      weights: uint32 (edges,): the horizontal edges row by row, then the vertical ones. The lowest bits (as many as
+        number an edge) give way to the edge's number, so that no two weights are equal and the tree is unique; see
+        ``edge_keys``.
+      rooms: rooms a side.
+
+    Returns:
+      bool (edges,): True where the edge belongs to the tree.
+    """
+    ends = jnp.asarray(_edges(rooms))
+    nodes, count = rooms * rooms, ends.shape[0]
+    keys = edge_keys(weights, rooms)
+    number = jnp.uint32(_number_mask(count))
+    none = jnp.uint32(0xFFFFFFFF)
+    ids = jnp.arange(nodes, dtype=jnp.int32)
+    # incident[v, d] is the edge of room v towards side d, or a fifth, absent one.
+    incident = jnp.asarray(_incident(rooms))
+
+    def round_(carry):
+        label, tree, _ = carry
+        # An edge inside a component is out of the running.
+        crossing = label[ends[:, 0]] != label[ends[:, 1]]
+        offered = jnp.append(jnp.where(crossing, keys, none), none)
+        cheapest = jnp.min(offered[incident], axis=1)
+        # The cheapest edge leaving each component; a dense (component, room) minimum, since scatters are slow.
+        best = jnp.min(jnp.where(label[None, :] == ids[:, None], cheapest[None, :], none), axis=1)
+        alive = best != none
+        chosen = jnp.where(alive, best & number, 0).astype(jnp.int32)
+        tree = tree | jnp.any((chosen[:, None] == jnp.arange(count)) & alive[:, None], axis=0)
+        # Hook each component to the one its edge leads to. Two that chose the same edge form the only possible cycle:
+        # the smaller becomes the root.
+        other = label[ends[chosen, 0]] + label[ends[chosen, 1]] - ids
+        parent = jnp.where(alive, other, ids)
+        parent = jnp.where((parent[parent] == ids) & (ids < parent), ids, parent)
+        for _ in range(max(1, math.ceil(math.log2(nodes)))):
+            parent = parent[parent]
+        label = parent[label]
+        return label, tree, jnp.any(label != label[0])
+
+    start = (ids, jnp.zeros(count, bool), jnp.bool_(nodes > 1))
+    return jax.lax.while_loop(lambda carry: carry[2], round_, start)[1]
+
+
+def edge_keys(weights: jax.Array, rooms: int) -> jax.Array:
+    """The distinct uint32 (edges,) weights that ``spanning_tree`` compares: ``weights`` with the edge's number below."""
+    count = len(_edges(rooms))
+    mask = jnp.uint32(_number_mask(count))
+    return (weights & ~mask) | jnp.arange(count, dtype=jnp.uint32)
+
+
+def carve(opened: jax.Array, spec: MazeSpec) -> jax.Array:
+    """The map, bool (size, size), whose rooms are joined where ``opened``, bool (edges,), says so."""
+    n, horizontal = spec.rooms, spec.rooms * (spec.rooms - 1)
+    east = jnp.pad(~opened[:horizontal].reshape(n, n - 1), ((0, 0), (0, 1)), constant_values=True)
+    south = jnp.pad(~opened[horizontal:].reshape(n - 1, n), ((0, 1), (0, 0)), constant_values=True)
+    room, corner = jnp.zeros_like(east), jnp.ones_like(east)
+    # Each room brings a 2x2 tile: itself, the place to its east, to its south, and the corner.
+    tiles = jnp.stack([jnp.stack([room, east], -1), jnp.stack([south, corner], -1)], -2)
+    inner = tiles.transpose(0, 2, 1, 3).reshape(2 * n, 2 * n)
+    return jnp.pad(inner, ((1, 0), (1, 0)), constant_values=True)
+
+
+def split_levels(key: jax.Array, spec: MazeSpec, count: int, split: int | None) -> Level:
+    """``count`` levels of one set, by rejection above the generator, so that its distribution within the set is kept.
+
+    Args:
+      key: typed key.
+      spec: static.
+      count: static.
+      split: index into ``level.SPLITS``, or None for no restriction.
+
+    Returns:
+      A batch of levels. Candidates are drawn in one bounded batch, enough for a shortfall to be rarer than 1e-9 for
+      sets with the usual share of layouts; a shortfall repeats accepted levels and never lets in another set's layout.
+    """
+    if split is None:
+        return jax.vmap(perfect, (0, None))(jax.random.split(key, count), spec)
+    candidates = count * (2, 12, 6)[split] + 96
+    levels = jax.vmap(perfect, (0, None))(jax.random.split(key, candidates), spec)
+    accepted = split_of(digest(levels.walls)) == split
+    order = jnp.argsort(~accepted, stable=True)
+    pick = order[jnp.arange(count) % jnp.maximum(jnp.sum(accepted), 1)]
+    return jax.tree.map(lambda leaf: leaf[pick], levels)
+
+
+def _two_rooms(key: jax.Array, spec: MazeSpec) -> tuple[jax.Array, jax.Array]:
+    rooms = spec.rooms * spec.rooms
+    first, second = jax.random.randint(key, (2,), 0, jnp.array([rooms, rooms - 1]))
+    second = second + (second >= first)
+    cell = lambda room: (2 * (room // spec.rooms) + 1) * spec.size + 2 * (room % spec.rooms) + 1
+    return cell(first), cell(second)
+
+
+@lru_cache
+def _edges(rooms: int) -> np.ndarray:
+    """int32 (edges, 2): the rooms each edge joins; horizontal edges row by row, then vertical ones."""
+    ids = np.arange(rooms * rooms, dtype=np.int32).reshape(rooms, rooms)
+    horizontal = np.stack([ids[:, :-1], ids[:, 1:]], -1).reshape(-1, 2)
+    vertical = np.stack([ids[:-1], ids[1:]], -1).reshape(-1, 2)
+    return np.concatenate([horizontal, vertical])
+
+
+@lru_cache
+def _incident(rooms: int) -> np.ndarray:
+    """int32 (rooms squared, 4): the edges at each room, padded with the first number that is no edge."""
+    edges = _edges(rooms)
+    table = np.full((rooms * rooms, 4), len(edges), np.int32)
+    fill = np.zeros(rooms * rooms, int)
+    for number, pair in enumerate(edges):
+        for room in pair:
+            table[room, fill[room]] = number
+            fill[room] += 1
+    return table
+
+
+def _number_mask(count: int) -> int:
+    return (1 << max(1, (count - 1).bit_length())) - 1

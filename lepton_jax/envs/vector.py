@@ -1,0 +1,85 @@
+"""The contract between worlds and the engine: what a vectorised environment must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Outcome(NamedTuple):
+    """What one step of N environments brought, before any reset."""
+
+    reward: jax.Array  # float32 (N,)
+    terminated: jax.Array  # bool (N,): the task ended; the state reached has no value
+    truncated: jax.Array  # bool (N,): the time ran out, and only that; the state reached still has a value
+    reached: Any  # step part (leading axis N) of the state reached
+
+
+class Exact(NamedTuple):
+    """The exact values of M levels, each with C cells, so that evaluation need not know the world."""
+
+    start_value: jax.Array  # float32 (M,): V* of the start
+    start_distance: jax.Array  # int32 (M,): fewest steps from start to goal
+    q: jax.Array  # float32 (M, C, A)
+    episode: Any  # episode parts (leading axis M)
+    step: Any  # step parts (leading axes M, C): the states that ``q`` speaks of
+    counts: jax.Array  # bool (M, C): reachable and not the goal
+
+
+class VectorEnv(NamedTuple):
+    """N worlds stepped together. A record of pure functions; everything with a leading axis N unless noted.
+
+    A state is recorded as an episode part (what stays fixed during an episode) and a step part (what a step changes).
+    Replay keeps these few bytes and rebuilds the observation when it samples.
+    """
+
+    name: str
+    observation: jax.ShapeDtypeStruct  # of one observation, without the leading axis
+    num_actions: int
+    time_limit: int  # steps after which an episode is truncated
+    worlds: Callable[[jax.Array], Any]  # (level_key) -> worlds; () where the world needs none
+    refresh: Callable[[Any, jax.Array, jax.Array], Any] | None  # (worlds, level_key, epoch) -> worlds; None: fixed
+    reset: Callable[..., Any]  # (key, worlds, n, hypers, slots=None) -> state; level ``slots[i]`` for environment i
+    step: Callable[..., tuple[Any, Outcome]]  # (key, state, action, worlds, hypers) -> (state, Outcome); resets by itself
+    observe: Callable[[Any, Any, Any], jax.Array]  # (episode, step, worlds) -> observation
+    record: Callable[[Any], tuple[Any, Any]]  # (state) -> (episode, step)
+    solve: Callable[[Any, Any], Exact] | None = None  # (worlds, hypers) -> Exact; termination then means success
+
+
+def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:
+    """Plays ``n`` environments at random and checks every promise of the contract that play can show.
+
+    Raises:
+      AssertionError: names the promise that was broken.
+    """
+    key = jax.random.key(0)
+    worlds = env.worlds(jax.random.key(1))
+    state = env.reset(key, worlds, n, hypers)
+    signature = lambda tree: jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
+    expected, clock = signature(state), np.zeros(n, int)
+    step = jax.jit(env.step)
+    for number in range(steps):
+        action_key, step_key = jax.random.split(jax.random.fold_in(key, number))
+        action = jax.random.randint(action_key, (n,), 0, env.num_actions)
+        episode, before = env.record(state)
+        seen = env.observe(episode, before, worlds)
+        assert seen.shape == (n, *env.observation.shape), f"{env.name}: observation shape {seen.shape}"
+        assert seen.dtype == env.observation.dtype, f"{env.name}: observation dtype {seen.dtype}"
+        state, outcome = step(step_key, state, action, worlds, hypers)
+        assert signature(state) == expected, f"{env.name}: step changes the state's shapes or dtypes"
+        assert outcome.reward.shape == (n,) and outcome.reward.dtype == jnp.float32, f"{env.name}: reward"
+        assert outcome.terminated.dtype == bool and outcome.truncated.dtype == bool, f"{env.name}: flags must be bool"
+        assert not np.any(outcome.terminated & outcome.truncated), f"{env.name}: both terminated and truncated"
+        assert signature(outcome.reached) == signature(before), f"{env.name}: reached is no step part"
+        clock += 1
+        assert np.all(clock[np.asarray(outcome.truncated)] == env.time_limit), f"{env.name}: truncated off the time limit"
+        assert np.all(clock <= env.time_limit), f"{env.name}: an episode outlived the time limit"
+        ended = np.asarray(outcome.terminated | outcome.truncated)
+        clock[ended] = 0
+        episode, after = env.record(state)
+        goes_on = jax.tree.leaves(jax.tree.map(lambda a, b: np.asarray(a)[~ended] == np.asarray(b)[~ended], after, outcome.reached))
+        assert all(np.all(equal) for equal in goes_on), f"{env.name}: a running episode did not stay in the state reached"
