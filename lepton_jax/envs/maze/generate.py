@@ -39,7 +39,7 @@ def perfect(key: jax.Array, spec: MazeSpec) -> Level:
       Level with walls bool (size, size), start and goal int32 ().
     """
     key_tree, key_braid, key_places = jax.random.split(key, 3)
-    edges = _edges(spec.rooms)
+    edges = grid_edges(spec.rooms)
     weights = jax.random.bits(key_tree, (len(edges),), jnp.uint32)
     opened = spanning_tree(weights, spec.rooms)
     if spec.braid:
@@ -60,7 +60,7 @@ def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
     Returns:
       bool (edges,): True where the edge belongs to the tree.
     """
-    ends = jnp.asarray(_edges(rooms))
+    ends = jnp.asarray(grid_edges(rooms))
     nodes, count = rooms * rooms, ends.shape[0]
     keys = edge_keys(weights, rooms)
     number = jnp.uint32(_number_mask(count))
@@ -96,7 +96,7 @@ def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
 
 def edge_keys(weights: jax.Array, rooms: int) -> jax.Array:
     """The distinct uint32 (edges,) weights that ``spanning_tree`` compares: ``weights`` with the edge's number below."""
-    count = len(_edges(rooms))
+    count = len(grid_edges(rooms))
     mask = jnp.uint32(_number_mask(count))
     return (weights & ~mask) | jnp.arange(count, dtype=jnp.uint32)
 
@@ -128,7 +128,7 @@ def split_levels(key: jax.Array, spec: MazeSpec, count: int, split: int | None) 
     """
     if split is None:
         return jax.vmap(perfect, (0, None))(jax.random.split(key, count), spec)
-    candidates = count * (2, 12, 6)[split] + 96
+    candidates = count * (2, 16, 6)[split] + (96, 192, 192)[split]
     levels = jax.vmap(perfect, (0, None))(jax.random.split(key, candidates), spec)
     accepted = split_of(digest(levels.walls)) == split
     order = jnp.argsort(~accepted, stable=True)
@@ -145,7 +145,7 @@ def _two_rooms(key: jax.Array, spec: MazeSpec) -> tuple[jax.Array, jax.Array]:
 
 
 @lru_cache
-def _edges(rooms: int) -> np.ndarray:
+def grid_edges(rooms: int) -> np.ndarray:
     """int32 (edges, 2): the rooms each edge joins; horizontal edges row by row, then vertical ones."""
     ids = np.arange(rooms * rooms, dtype=np.int32).reshape(rooms, rooms)
     horizontal = np.stack([ids[:, :-1], ids[:, 1:]], -1).reshape(-1, 2)
@@ -156,7 +156,7 @@ def _edges(rooms: int) -> np.ndarray:
 @lru_cache
 def _incident(rooms: int) -> np.ndarray:
     """int32 (rooms squared, 4): the edges at each room, padded with the first number that is no edge."""
-    edges = _edges(rooms)
+    edges = grid_edges(rooms)
     table = np.full((rooms * rooms, 4), len(edges), np.int32)
     fill = np.zeros(rooms * rooms, int)
     for number, pair in enumerate(edges):

@@ -202,7 +202,7 @@ def split_of(digest: jax.Array) -> jax.Array:
 
 SPLITS = ("train", "validation", "test")
 # Any salt would do for large mazes. This one gives the few classes of the smallest (28 at 7x7) the shares named above.
-SPLIT_SALT = 0
+SPLIT_SALT = 63
 
 
 def _hash_table(height: int, width: int) -> np.ndarray:

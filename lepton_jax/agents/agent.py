@@ -1,0 +1,33 @@
+"""The contract between agents and the engine: how an agent acts and learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Batch(NamedTuple):
+    """B transitions as an agent learns from them."""
+
+    observation: jax.Array  # (B, ...)
+    action: jax.Array  # int32 (B,)
+    reward: jax.Array  # float32 (B,): the sum of gamma**i * reward over the k steps really taken
+    discount: jax.Array  # float32 (B,): gamma**k, or 0 where the episode terminated
+    next_observation: jax.Array  # (B, ...): k steps later; anything where discount is 0
+
+
+class Agent(NamedTuple):
+    """An agent, like an optax transformation: a record of pure functions. B environments or transitions at once.
+
+    ``first`` is True where an episode begins, so that a recurrent agent knows when to forget.
+    """
+
+    init: Callable[..., Any]  # (key, observation spec, num_actions, hypers) -> agent state
+    carry: Callable[[int], Any]  # (B) -> carry of B environments: recurrence, exploration; () if none
+    q_values: Callable[..., Any]  # (agent state, carry, observation, first) -> (float32 (B, A), carry)
+    act: Callable[..., Any]  # (agent state, carry, observation, first, key, epsilon) -> (int32 (B,), carry)
+    learn: Callable[..., Any]  # (agent state, Batch, key, hypers) -> (agent state, priority (B,) or None, metrics)
+    policy: Callable[[Any], Any]  # (agent state) -> the part that acts, which is saved as the policy
+    with_policy: Callable[[Any, Any], Any]  # (agent state, policy) -> agent state

@@ -1,0 +1,43 @@
+"""Schedules and action selection."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def linear(step: jax.Array, start: jax.Array, end: jax.Array, horizon: jax.Array) -> jax.Array:
+    """From ``start`` at step 0 to ``end`` at step ``horizon``, straight, and ``end`` from there on. Scalars."""
+    done = jnp.clip(step.astype(jnp.float32) / jnp.maximum(horizon, 1.0), 0.0, 1.0)
+    return start + done * (end - start)
+
+
+def cosine(step: jax.Array, start: jax.Array, end: jax.Array, horizon: jax.Array) -> jax.Array:
+    """Like ``linear`` along half a cosine wave (Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5)."""
+    done = jnp.clip(step.astype(jnp.float32) / jnp.maximum(horizon, 1.0), 0.0, 1.0)
+    return end + 0.5 * (start - end) * (1.0 + jnp.cos(jnp.pi * done))
+
+
+def ladder(epsilon: jax.Array, n: int, power: jax.Array) -> jax.Array:
+    """An epsilon for each of ``n`` environments: epsilon ** (1 + power * i / (n - 1)) (Horgan et al. 2018, 1803.00933).
+
+    Returns:
+      float32 (n,), falling from ``epsilon`` to ``epsilon ** (1 + power)``.
+    """
+    return epsilon ** (1.0 + power * jnp.arange(n, dtype=jnp.float32) / max(n - 1, 1))
+
+
+def epsilon_greedy(key: jax.Array, q: jax.Array, epsilon: jax.Array) -> jax.Array:
+    """With probability epsilon a uniform action, else the best one; a coin for each row.
+
+    Args:
+      key: typed key. q: float32 (B, A). epsilon: float32 () or (B,).
+
+    Returns:
+      int32 (B,). Among equal values the lowest action.
+    """
+    batch, actions = q.shape
+    coin_key, action_key = jax.random.split(key)
+    explore = jax.random.uniform(coin_key, (batch,)) < epsilon
+    random_action = jax.random.randint(action_key, (batch,), 0, actions)
+    return jnp.where(explore, random_action, jnp.argmax(q, axis=-1)).astype(jnp.int32)

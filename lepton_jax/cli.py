@@ -1,0 +1,84 @@
+"""What the commands share: settings from preset, file and flags, and the way errors are told. Imports no jax."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from lepton_jax.config import PRESETS, Config, ConfigError, from_preset, overlay, parse_toml, validate
+
+
+def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, dict[str, Any]]:
+    """Settings of a run: preset, then ``--config FILE``, then flags.
+
+    Returns:
+      The validated configuration, and what it was made from: preset, file and flags.
+
+    Raises:
+      ConfigError: as ``overlay`` and ``validate``; and for a file that cannot be read.
+      SystemExit: 0 after ``--help``, 2 after an unknown flag or a value that is no value of its type.
+    """
+    import tyro
+
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset")
+    first.add_argument("--config")
+    first.add_argument("--agent.kind", dest="kind")
+    known, flags = first.parse_known_args(argv)
+    changes = read_toml(Path(known.config)) if known.config else {}
+    kind = known.kind or changes.get("agent", {}).get("kind", "dqn")
+    preset = known.preset or "quick"
+    default = overlay(from_preset(preset, kind), changes, known.config or "")
+    if known.kind:
+        default = overlay(default, {"agent": {"kind": known.kind}}, "--agent.kind")
+    epilogue = (
+        f"--preset {{{','.join(PRESETS)}}} and --config FILE.toml come first; flags change what they say. "
+        f"Shown are the values of preset {preset}."
+    )
+    config = tyro.cli(Config, prog=prog, args=flags, default=default, description=f"{description}\n\n{epilogue}")
+    return validate(config), {"preset": preset, "config": known.config, "flags": flags}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file; ConfigError if it cannot be read or is not TOML."""
+    return parse_toml(read_text(path, "a TOML file, such as config.toml of a run folder"), str(path))
+
+
+def read_text(path: Path, expected: str) -> str:
+    """Reads a text file; ConfigError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise ConfigError(f"{path}: {reason}; expected {expected}") from None
+
+
+def guarded(main: Callable[[list[str]], None]) -> NoReturn:
+    """Runs a command; a mistake of the user becomes one line on stderr and status 2, not a traceback."""
+    try:
+        main(sys.argv[1:])
+    except ValueError as error:
+        if not isinstance(error, _told()):
+            raise
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror}")
+    sys.exit(0)
+
+
+def fail(message: str) -> NoReturn:
+    """Prints ``error: message`` to stderr and exits with status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _told() -> tuple[type[ValueError], ...]:
+    """Errors whose message is meant for the user; those of modules not imported cannot have happened."""
+    names = {"lepton_jax.envs.maze.level": "LevelError", "lepton_jax.engine.checkpoint": "CheckpointError"}
+    loaded = (getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules)
+    return (ConfigError, *loaded)

@@ -1,0 +1,327 @@
+"""Every knob a user can turn. Imports no jax, so that ``--help`` and mistakes are answered at once.
+
+A value comes from the preset, then from a TOML file, then from the command line; the later one wins. What changes shapes
+or code is static and stays here; scalars that do not are gathered in ``Hypers`` and traced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+MAZE = "LeptonMaze-v0"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. The message names it, says what was expected and how to fix it."""
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The world."""
+
+    id: str = MAZE  # LeptonMaze-v0, or any gymnax environment with discrete actions
+    num_envs: int = 512  # environments stepped together
+    size: int = 7  # maze: tiles a side, odd
+    observation: Literal["full", "centred", "vector"] = "centred"  # maze: what the agent sees
+    view: int = 0  # maze: side of the centred window, odd; 0 = the whole map
+    levels: int = 0  # maze: number of training levels; 0 = endless
+    pool: int = 16384  # maze: levels held at a time when endless
+    refresh_levels: int = 1024  # maze: levels replaced at each refresh when endless
+    refresh_every: int = 64  # maze: iterations between refreshes when endless
+    held_out: bool = True  # maze: keep validation and test layouts out of training
+    level_seed: int = 0  # maze: seed of the levels, apart from the run's seed
+    braid: float = 0.0  # maze: share of inner walls opened to make loops, 0 to 1
+    time_limit: int = 0  # maze: steps an episode may take; 0 = 4 x free cells
+    goal_reward: float = 1.0  # maze: reward on entering the goal
+    step_cost: float = 0.0  # maze: subtracted from the reward of every step
+    slip: float = 0.0  # maze: probability that a random move replaces the chosen one
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """The network."""
+
+    kind: Literal["mlp", "conv"] = "mlp"  # conv reads observations as (channels, rows, columns)
+    width: int = 128  # units of each hidden layer
+    depth: int = 2  # hidden layers; 0 = one linear layer
+    channels: int = 32  # conv: channels of each convolution
+    conv_depth: int = 2  # conv: 3x3 convolutions before the hidden layers
+    layer_norm: bool = False  # normalise each hidden layer before its activation
+    dueling: bool = True  # value and advantage heads (Wang et al. 2016)
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the torso's arithmetic; parameters stay float32
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """How the agent learns."""
+
+    kind: Literal["dqn"] = "dqn"
+    gamma: float = 0.99  # discount
+    n_step: int = 3  # steps of reward before the bootstrap
+    double: bool = True  # the online network picks the bootstrap action (van Hasselt et al. 2016)
+    loss: Literal["huber", "squared"] = "huber"
+    huber_delta: float = 1.0  # where the Huber loss turns linear
+    target: Literal["polyak", "periodic"] = "polyak"  # how the target network follows
+    tau: float = 0.005  # polyak: rate per gradient step
+    target_period: int = 500  # periodic: gradient steps between copies
+    optimizer: Literal["adam", "radam"] = "adam"
+    lr: float = 5e-4  # learning rate at the start
+    lr_schedule: Literal["constant", "linear", "cosine"] = "linear"  # over the whole run
+    lr_end: float = 0.0  # learning rate at the end, if not constant
+    adam_eps: float = 1e-5  # added to Adam's denominator
+    max_grad_norm: float = 10.0  # gradients are scaled down to this global norm
+    eps_start: float = 1.0  # share of random actions at the start
+    eps_end: float = 0.05  # share of random actions at the end
+    eps_fraction: float = 0.1  # share of the run over which it falls, linearly
+    eps_ladder: bool = False  # environment i of N uses epsilon ** (1 + power * i / (N - 1)) (Horgan et al. 2018)
+    eps_ladder_power: float = 7.0
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """One iteration: ``collect`` steps of every environment, then ``updates`` gradient steps."""
+
+    capacity: int = 262_144  # transitions kept; rounded down to whole iterations
+    batch_size: int = 1024  # transitions a gradient step
+    collect: int = 2  # steps of every environment an iteration
+    updates: int = 2  # gradient steps an iteration
+    warmup: int = 16_384  # transitions gathered by random actions before learning; rounded up to whole iterations
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Greedy episodes on fixed levels, one each."""
+
+    validation_levels: int = 512  # maze: levels that choose the best policy
+    test_levels: int = 1024  # maze: levels of the final report
+    episodes: int = 100  # other environments: episodes with fixed keys
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    seed: int = 0  # of everything but the levels
+    total_steps: int = 8_000_000  # environment steps, all environments together; rounded up to whole iterations
+    run_dir: str = ""  # where the run is kept; empty = runs/PRESET-sSEED-TIME
+    log_points: int = 50  # how often, over the run, metrics are read and the policy is validated
+    display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = a bar on a terminal, else plain lines
+    matmul_precision: Literal["default", "high", "highest"] = "highest"  # of float32 matrix products on accelerators
+    env: EnvConfig = field(default_factory=EnvConfig)
+    net: NetConfig = field(default_factory=NetConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+
+class Hypers(NamedTuple):
+    """The traced scalars: floats here, float32 arrays at the engine's door. A sweep gives each a lane axis."""
+
+    gamma: float
+    huber_delta: float
+    tau: float
+    lr: float
+    lr_end: float
+    lr_horizon: float  # gradient steps over which the learning rate falls
+    adam_eps: float
+    max_grad_norm: float
+    eps_start: float
+    eps_end: float
+    eps_horizon: float  # iterations over which epsilon falls
+    eps_ladder_power: float
+    goal_reward: float
+    step_cost: float
+    slip: float
+
+
+# Each preset: the changes it makes to the defaults; a table named after a kind of agent holds for that kind alone.
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "maze9": {
+        "total_steps": 20_000_000,
+        "env": {"size": 9, "pool": 131_072},
+        "net": {"width": 256},
+    },
+    "maze13": {
+        "total_steps": 400_000_000,
+        "env": {"size": 13, "num_envs": 8192, "pool": 524_288, "refresh_levels": 32_768, "refresh_every": 16},
+        "net": {"width": 512},
+        "replay": {"capacity": 4_194_304, "batch_size": 8192, "collect": 2, "updates": 2, "warmup": 262_144},
+    },
+    "maze21": {
+        "total_steps": 2_000_000_000,
+        "env": {"size": 21, "num_envs": 8192, "pool": 524_288, "refresh_levels": 32_768, "refresh_every": 16},
+        "net": {"width": 512},
+        "agent": {"gamma": 0.995},
+        "replay": {"capacity": 4_194_304, "batch_size": 8192, "collect": 2, "updates": 2, "warmup": 262_144},
+    },
+    "cartpole": {
+        "total_steps": 500_000,
+        "env": {"id": "CartPole-v1", "num_envs": 10},
+        "net": {"width": 120},
+        "replay": {"capacity": 50_000, "batch_size": 128, "collect": 1, "updates": 1, "warmup": 1000},
+    },
+    "article": {
+        "total_steps": 1000,
+        "log_points": 20,
+        "display": "epochs",
+        "env": {"num_envs": 1, "observation": "vector", "goal_reward": 10.0, "pool": 1024},
+        "net": {"depth": 0, "dueling": False},
+        "agent": {"lr": 1e-3, "lr_schedule": "constant", "n_step": 1, "double": False, "loss": "squared"},
+        "replay": {"capacity": 1024, "batch_size": 32, "collect": 1, "updates": 1, "warmup": 64},
+        "eval": {"validation_levels": 64, "test_levels": 128},
+    },
+}
+KINDS = get_args(get_type_hints(AgentConfig)["kind"])
+
+
+def from_preset(name: str, kind: str = "dqn") -> Config:
+    """The configuration of a preset for a kind of agent.
+
+    Raises:
+      ConfigError: no preset has that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
+    changes = PRESETS[name]
+    config = overlay(Config(), {key: value for key, value in changes.items() if key not in KINDS}, f"preset {name}")
+    config = overlay(config, changes.get(kind, {}), f"preset {name}")
+    return dataclasses.replace(config, agent=dataclasses.replace(config.agent, kind=kind))
+
+
+def overlay(config: Any, changes: Mapping[str, Any], source: str, prefix: str = "") -> Any:
+    """``config`` with nested ``changes`` applied; types are checked strictly.
+
+    Raises:
+      ConfigError: an unknown key (with the nearest one) or a value of the wrong type.
+    """
+    types = get_type_hints(type(config))
+    updates = {}
+    for key, value in changes.items():
+        name = prefix + key
+        if key not in types:
+            raise ConfigError(f"{source}: unknown key '{name}'{_nearest(key, types, prefix)}")
+        current = getattr(config, key)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{source}: '{name}' is a section; write its keys below [{name}]")
+            updates[key] = overlay(current, value, source, f"{name}.")
+        else:
+            updates[key] = _typed(value, types[key], name, source)
+    return dataclasses.replace(config, **updates)
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Reads TOML text for ``overlay``.
+
+    Raises:
+      ConfigError: the text is no TOML; says where.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from None
+
+
+def to_toml(config: Config) -> str:
+    """The whole configuration as TOML, which ``--config`` reads back to an equal one."""
+    lines: list[str] = []
+    sections = [("", config)] + [
+        (f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if dataclasses.is_dataclass(f.type) or f.name in _SECTIONS
+    ]
+    for name, section in sections:
+        lines += [f"\n[{name}]"] if name else []
+        for f in dataclasses.fields(section):
+            value = getattr(section, f.name)
+            if not dataclasses.is_dataclass(value):
+                lines.append(f"{f.name} = {_toml_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+_SECTIONS = ("env", "net", "agent", "replay", "eval")
+
+
+def validate(config: Config) -> Config:
+    """Returns ``config`` if every value is usable.
+
+    Raises:
+      ConfigError: the first value that is not, by name.
+    """
+    c, env = config, config.env
+
+    def check(good: bool, name: str, expected: str) -> None:
+        if not good:
+            value = c
+            for part in name.split("."):
+                value = getattr(value, part)
+            raise ConfigError(f"{name} = {value!r} is out of range: expected {expected}")
+
+    for name in (
+        "total_steps env.num_envs env.pool env.refresh_levels env.refresh_every net.width net.channels net.conv_depth "
+        "agent.n_step agent.target_period replay.capacity replay.batch_size replay.collect replay.updates log_points "
+        "eval.validation_levels eval.test_levels eval.episodes"
+    ).split():
+        section, _, key = name.rpartition(".")
+        check(getattr(getattr(c, section) if section else c, key) >= 1, name, "at least 1")
+    for name in ("agent.gamma", "agent.tau", "agent.eps_start", "agent.eps_end", "agent.eps_fraction", "env.slip", "env.braid"):
+        section, _, key = name.partition(".")
+        check(0.0 <= getattr(getattr(c, section), key) <= 1.0, name, "0 to 1")
+    check(c.seed >= 0, "seed", "0 or more")
+    check(env.level_seed >= 0, "env.level_seed", "0 or more")
+    check(c.net.depth >= 0, "net.depth", "0 or more")
+    check(0.0 < c.agent.lr < float("inf"), "agent.lr", "a positive number")
+    check(0.0 <= c.agent.lr_end < float("inf"), "agent.lr_end", "0 or more")
+    check(c.agent.adam_eps > 0, "agent.adam_eps", "a positive number")
+    check(c.agent.max_grad_norm > 0, "agent.max_grad_norm", "a positive number")
+    check(c.agent.huber_delta > 0, "agent.huber_delta", "a positive number")
+    check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
+    rows = (c.agent.n_step + 1) * env.num_envs
+    check(c.replay.capacity >= rows + env.num_envs * c.replay.collect, "replay.capacity", f"more than {rows} (agent.n_step + 1 rows of env.num_envs) and an iteration")
+    if env.id == MAZE:
+        check(env.size % 2 == 1 and 5 <= env.size <= 101, "env.size", "an odd number from 5 to 101")
+        check(
+            not env.held_out or env.size >= 7, "env.size",
+            "at least 7 with env.held_out: a 5x5 maze has one layout (up to symmetry), so none can be held out; use --env.no-held-out",
+        )
+        check(env.view == 0 or (env.view % 2 == 1 and env.view >= 3), "env.view", "0 (whole map) or an odd number from 3 on")
+        check(env.view == 0 or env.observation == "centred", "env.view", "0 unless env.observation is 'centred'")
+        check(env.levels >= 0, "env.levels", "0 (endless) or a number of levels")
+        check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
+        if env.levels == 0:
+            check(env.pool >= env.num_envs, "env.pool", f"at least env.num_envs = {env.num_envs}")
+            check(env.pool % env.refresh_levels == 0, "env.pool", f"a multiple of env.refresh_levels = {env.refresh_levels}")
+        check(c.net.kind != "conv" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
+    return config
+
+
+def _typed(value: Any, expected: Any, name: str, source: str) -> Any:
+    if get_origin(expected) is Literal:
+        choices = get_args(expected)
+        if value not in choices:
+            hint = _nearest(str(value), choices)
+            raise ConfigError(f"{source}: '{name}' = {value!r}{hint}; expected one of {', '.join(map(repr, choices))}")
+        return value
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not expected:
+        raise ConfigError(f"{source}: '{name}' = {value!r} has type {type(value).__name__}; expected {expected.__name__}")
+    return value
+
+
+def _nearest(name: str, known: Any, prefix: str = "") -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{prefix}{close[0]}'?" if close else ""
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)

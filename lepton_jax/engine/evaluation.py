@@ -1,0 +1,100 @@
+"""Exactly one greedy episode on each level, and what it says of the policy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.agents.agent import Agent
+from lepton_jax.envs.vector import Exact, VectorEnv
+
+
+class Episodes(NamedTuple):
+    """One episode on each of M levels."""
+
+    total: jax.Array  # float32 (M,): sum of rewards
+    discounted: jax.Array  # float32 (M,): sum of gamma**t * reward
+    length: jax.Array  # int32 (M,): steps
+    terminated: jax.Array  # bool (M,)
+
+
+def play(env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, count: int) -> Episodes:
+    """Plays levels 0 to ``count`` - 1 greedily, all at once, each until it ends.
+
+    Args:
+      count: static. key: typed key; a run with the same key plays the same episodes.
+    """
+    reset_key, play_key = jax.random.split(key)
+    state = env.reset(reset_key, worlds, count, hypers, jnp.arange(count))
+    zero = jnp.zeros(count, jnp.float32)
+    start = (
+        jnp.int32(0),
+        state,
+        agent.carry(count),
+        jnp.ones(count, bool),
+        jnp.zeros(count, bool),
+        jnp.float32(1.0),
+        Episodes(zero, zero, jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)),
+    )
+
+    def step(playing: Any) -> Any:
+        time, state, carry, first, done, discount, seen = playing
+        act_key, step_key = jax.random.split(jax.random.fold_in(play_key, time))
+        observation = env.observe(*env.record(state), worlds)
+        action, carry = agent.act(agent_state, carry, observation, first, act_key, jnp.float32(0.0))
+        state, outcome = env.step(step_key, state, action, worlds, hypers)
+        reward = jnp.where(done, 0.0, outcome.reward)
+        seen = Episodes(
+            total=seen.total + reward,
+            discounted=seen.discounted + discount * reward,
+            length=seen.length + ~done,
+            terminated=seen.terminated | (outcome.terminated & ~done),
+        )
+        ended = outcome.terminated | outcome.truncated
+        return time + 1, state, carry, ended, done | ended, discount * hypers.gamma, seen
+
+    # Every episode ends at the time limit at the latest; when all have ended there is nothing left to do.
+    return jax.lax.while_loop(lambda p: (p[0] < env.time_limit) & ~jnp.all(p[4]), step, start)[-1]
+
+
+def q_error(env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, exact: Exact) -> jax.Array:
+    """Mean |Q - Q*| over all reachable cells but the goal, and all actions, of all levels; float32 ()."""
+    count = exact.start_value.shape[0]
+    first = jnp.ones(count, bool)
+
+    def add(sums: Any, cell: Any) -> tuple[Any, None]:
+        step, q, counts = cell
+        values, _ = agent.q_values(agent_state, agent.carry(count), env.observe(exact.episode, step, worlds), first)
+        wrong = jnp.where(counts[:, None], jnp.abs(values - q), 0.0)
+        return (sums[0] + jnp.sum(wrong), sums[1] + jnp.sum(counts) * q.shape[-1]), None
+
+    by_cell = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), (exact.step, exact.q, exact.counts))
+    (wrong, count_), _ = jax.lax.scan(add, (jnp.float32(0), jnp.int32(0)), by_cell)
+    return wrong / jnp.maximum(count_, 1)
+
+
+def summarise(episodes: Episodes, exact: Exact | None) -> dict[str, jax.Array]:
+    """The figures of a set of episodes; those that need the exact solution only where there is one.
+
+    ``success_rate``: share of levels whose goal was reached. ``spl``: success weighted by shortest over actual length
+    (Anderson et al. 2018, arXiv 1807.06757). ``regret``: mean of V*(start) minus the discounted return.
+    """
+    figures = {"mean_return": jnp.mean(episodes.total), "mean_length": jnp.mean(episodes.length.astype(jnp.float32))}
+    if exact is None:
+        return figures
+    shortest = exact.start_distance.astype(jnp.float32)
+    ratio = shortest / jnp.maximum(shortest, episodes.length.astype(jnp.float32))
+    return figures | {
+        "success_rate": jnp.mean(episodes.terminated.astype(jnp.float32)),
+        "spl": jnp.mean(jnp.where(episodes.terminated, ratio, 0.0)),
+        "regret": jnp.mean(exact.start_value - episodes.discounted),
+    }
+
+
+def evaluate(
+    env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, count: int, exact: Exact | None
+) -> dict[str, jax.Array]:
+    """``play`` and ``summarise``."""
+    return summarise(play(env, agent, agent_state, worlds, key, hypers, count), exact)

@@ -1,0 +1,73 @@
+"""What a run ran on and with: enough to repeat it, and to know when a repetition is not the same."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import lepton_jax
+from lepton_jax.config import Config
+from lepton_jax.engine.program import Shape
+from lepton_jax.engine.setup import Setup
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "chex", "numpy")
+
+
+def describe(config: Config, setup: Setup, shape: Shape, bytes_per_transition: float, state_bytes: int) -> dict[str, Any]:
+    """The manifest of a run, as JSON."""
+    return {
+        "lepton_jax": lepton_jax.__version__,
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "device": device_name(),
+        "devices": jax.device_count(),
+        "platform": jax.default_backend(),
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "matmul_precision": config.matmul_precision,
+        "seed": config.seed,
+        "level_seed": config.env.level_seed,
+        "levels": {
+            "note": setup.note,
+            "training": config.env.levels or "endless",
+            "validation": {"count": setup.validation.count, "sha256": setup.validation.fingerprint},
+            "test": {"count": setup.test.count, "sha256": setup.test.fingerprint},
+        },
+        "iterations": {"chunks": shape.chunks, "per_chunk": shape.per_chunk, "warmup": shape.warmup, "env_steps_each": shape.steps},
+        "replay": {"transitions": shape.blocks * shape.steps, "bytes_per_transition": bytes_per_transition},
+        "state_bytes": state_bytes,
+    }
+
+
+def device_name() -> str:
+    """The device that computes, such as ``NVIDIA H100`` or ``cpu``."""
+    return jax.devices()[0].device_kind
+
+
+def memory_bytes() -> int | None:
+    """Bytes that a program can use on the device; None where nobody tells."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"])
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, AttributeError, OSError):
+        return None
+
+
+def git_revision() -> str | None:
+    """The revision of the checkout this package is run from, marked ``+`` if it has changes; None outside one."""
+    root = Path(lepton_jax.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = lambda *words: subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,211 @@
+"""All of training as two compiled functions: ``init`` and ``chunk``.
+
+An iteration is ``collect`` steps of every environment, one write to the ring, and ``updates`` gradient steps. A chunk is a
+fixed number of iterations, with the level pool refreshed at fixed places: cadences are nested scans, never a modulo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.agents import explore
+from lepton_jax.agents.agent import Agent, Batch
+from lepton_jax.config import Config, Hypers
+from lepton_jax.engine import replay
+from lepton_jax.envs.vector import VectorEnv
+
+
+class State(NamedTuple):
+    """Everything a run is, between two chunks."""
+
+    clock: jax.Array  # int32 (): iterations done; the same for all lanes
+    birth: jax.Array  # int32 (): iteration at which this run began
+    worlds: Any  # the level pool
+    env_state: Any
+    first: jax.Array  # bool (N,): this state begins an episode
+    ring: replay.Ring
+    agent_state: Any
+    carry: Any  # the agent's carry of each environment
+    key: jax.Array  # typed key; the keys of iteration i are folded from it by i
+
+
+class Shape(NamedTuple):
+    """The static sizes of a program, in iterations, derived from the configuration."""
+
+    per_segment: int  # iterations between refreshes
+    segments: int  # segments a chunk
+    chunks: int  # chunks a run
+    blocks: int  # ring length in iterations
+    warmup: int  # iterations of random play before learning
+    steps: int  # environment steps an iteration
+
+    @property
+    def per_chunk(self) -> int:
+        return self.per_segment * self.segments
+
+
+class Program(NamedTuple):
+    """The compiled half of a run."""
+
+    shape: Shape
+    init: Callable[[jax.Array, jax.Array, Hypers], State]  # (key, level_key, hypers) -> State, warmed up
+    chunk: Callable[[State, Hypers], tuple[State, dict[str, jax.Array]]]  # donates its State
+
+
+def program_shape(config: Config, refreshes: bool) -> Shape:
+    """Turns the configuration's steps and transitions into whole iterations."""
+    replay_, envs = config.replay, config.env.num_envs
+    steps = envs * replay_.collect
+    iterations = math.ceil(config.total_steps / steps)
+    wanted = max(1, math.ceil(iterations / config.log_points))
+    per_segment = min(config.env.refresh_every, wanted) if refreshes else wanted
+    segments = max(1, round(wanted / per_segment))
+    blocks = replay_.capacity // steps
+    # Enough for the first sample: n rows and one more.
+    warmup = max(math.ceil(replay_.warmup / steps), math.ceil((config.agent.n_step + 1) / replay_.collect))
+    return Shape(per_segment, segments, math.ceil(iterations / (per_segment * segments)), blocks, warmup, steps)
+
+
+def make_hypers(config: Config, shape: Shape) -> Hypers:
+    """The traced scalars of a run, as floats; horizons in the units their schedules count."""
+    agent, env = config.agent, config.env
+    iterations = shape.chunks * shape.per_chunk
+    return Hypers(
+        gamma=agent.gamma,
+        huber_delta=agent.huber_delta,
+        tau=agent.tau,
+        lr=agent.lr,
+        lr_end=agent.lr_end,
+        lr_horizon=float(iterations * config.replay.updates),
+        adam_eps=agent.adam_eps,
+        max_grad_norm=agent.max_grad_norm,
+        eps_start=agent.eps_start,
+        eps_end=agent.eps_end,
+        eps_horizon=agent.eps_fraction * iterations,
+        eps_ladder_power=agent.eps_ladder_power,
+        goal_reward=env.goal_reward,
+        step_cost=env.step_cost,
+        slip=env.slip,
+    )
+
+
+def strong(hypers: Hypers) -> Hypers:
+    """Floats -> strong float32 arrays: solo runs and lanes enter the program through the same door."""
+    return Hypers(*(jnp.asarray(value, jnp.float32) for value in hypers))
+
+
+def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
+    """The training program of one run."""
+    shape = program_shape(config, env.refresh is not None)
+    envs, collect, updates = config.env.num_envs, config.replay.collect, config.replay.updates
+    batch_size, n_step = config.replay.batch_size, config.agent.n_step
+
+    def rollout(state: State, key: jax.Array, hypers: Hypers, act: Callable[..., Any]) -> tuple[State, replay.Rollout]:
+        """``collect`` steps of every environment under ``act(carry, observation, first, key)``."""
+
+        def step(moving: Any, key: jax.Array) -> tuple[Any, replay.Rollout]:
+            env_state, first, carry = moving
+            act_key, step_key = jax.random.split(key)
+            episode, part = env.record(env_state)
+            action, carry = act(carry, env.observe(episode, part, state.worlds), first, act_key)
+            env_state, outcome = env.step(step_key, env_state, action, state.worlds, hypers)
+            ended = jnp.where(
+                outcome.terminated, replay.TERMINATED, jnp.where(outcome.truncated, replay.TRUNCATED, replay.RUNNING)
+            ).astype(jnp.uint8)
+            kept = replay.Rollout(episode, part, action, outcome.reward, ended, outcome.reached)
+            return (env_state, ended != replay.RUNNING, carry), kept
+
+        moving = (state.env_state, state.first, state.carry)
+        (env_state, first, carry), kept = jax.lax.scan(step, moving, jax.random.split(key, collect))
+        return state._replace(env_state=env_state, first=first, carry=carry), kept
+
+    def at_random(carry: Any, observation: jax.Array, first: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        del observation, first
+        return jax.random.randint(key, (envs,), 0, env.num_actions, jnp.int32), carry
+
+    def remember(state: State, kept: replay.Rollout, written: jax.Array) -> State:
+        return state._replace(ring=replay.write(state.ring, kept, written % shape.blocks, env.time_limit))
+
+    def learn(state: State, key: jax.Array, hypers: Hypers, written: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        # The ring does not change between the updates of an iteration, so that all its batches are drawn at once.
+        sample_key, learn_key = jax.random.split(key)
+        drawn = replay.sample(state.ring, sample_key, written, updates * batch_size, n_step, hypers.gamma)
+        drawn = jax.tree.map(lambda leaf: leaf.reshape(updates, batch_size, *leaf.shape[1:]), drawn)
+
+        def update(agent_state: Any, inputs: Any) -> tuple[Any, dict[str, jax.Array]]:
+            sample, key = inputs
+            batch = Batch(
+                observation=env.observe(sample.episode, sample.step, state.worlds),
+                action=sample.action,
+                reward=sample.reward,
+                discount=sample.discount,
+                next_observation=env.observe(sample.episode, sample.next_step, state.worlds),
+            )
+            agent_state, _, metrics = agent.learn(agent_state, batch, key, hypers)
+            return agent_state, metrics
+
+        agent_state, metrics = jax.lax.scan(update, state.agent_state, (drawn, jax.random.split(learn_key, updates)))
+        return state._replace(agent_state=agent_state), jax.tree.map(jnp.mean, metrics)
+
+    def iteration(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
+        act_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.clock))
+        age = state.clock - state.birth
+        epsilon = explore.linear(age, hypers.eps_start, hypers.eps_end, hypers.eps_horizon)
+        each = explore.ladder(epsilon, envs, hypers.eps_ladder_power) if config.agent.eps_ladder else epsilon
+        policy = lambda carry, observation, first, key: agent.act(state.agent_state, carry, observation, first, key, each)
+        state, kept = rollout(state, act_key, hypers, policy)
+        state = remember(state, kept, shape.warmup + state.clock)
+        state, metrics = learn(state, learn_key, hypers, shape.warmup + state.clock + 1)
+        metrics |= {
+            "epsilon": epsilon,
+            "reward": jnp.sum(kept.reward),
+            "terminated": jnp.sum(kept.ended == replay.TERMINATED, dtype=jnp.float32),
+            "truncated": jnp.sum(kept.ended == replay.TRUNCATED, dtype=jnp.float32),
+        }
+        return state._replace(clock=state.clock + 1), metrics
+
+    def segment(state: State, hypers: Hypers, level_key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        if env.refresh is not None:
+            state = state._replace(worlds=env.refresh(state.worlds, level_key, state.clock // shape.per_segment))
+        return jax.lax.scan(lambda state, _: iteration(state, hypers), state, length=shape.per_segment)
+
+    def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
+        hypers = strong(hypers)
+        agent_key, env_key, warm_key, run_key = (jax.random.fold_in(key, purpose) for purpose in range(4))
+        worlds = env.worlds(level_key)
+        state = State(
+            clock=jnp.int32(0),
+            birth=jnp.int32(0),
+            worlds=worlds,
+            env_state=env.reset(env_key, worlds, envs, hypers),
+            first=jnp.ones(envs, bool),
+            ring=(),
+            agent_state=agent.init(agent_key, env.observation, env.num_actions, hypers),
+            carry=agent.carry(envs),
+            key=run_key,
+        )
+        kept = jax.eval_shape(lambda: rollout(state, warm_key, hypers, at_random)[1])
+        state = state._replace(ring=replay.make_ring(kept, shape.blocks, env.num_actions, env.time_limit))
+
+        def warm(state: State, number: jax.Array) -> tuple[State, None]:
+            state, kept = rollout(state, jax.random.fold_in(warm_key, number), hypers, at_random)
+            return remember(state, kept, number), None
+
+        return jax.lax.scan(warm, state, jnp.arange(shape.warmup))[0]
+
+    level_key = jax.random.key(config.env.level_seed)
+
+    def chunk(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
+        hypers = strong(hypers)
+        state, metrics = jax.lax.scan(
+            lambda state, _: segment(state, hypers, level_key), state, length=shape.segments
+        )
+        totals = ("reward", "terminated", "truncated")
+        return state, {name: jnp.sum(m) if name in totals else jnp.mean(m) for name, m in metrics.items()}
+
+    return Program(shape, jax.jit(init), jax.jit(chunk, donate_argnums=0))

@@ -1,0 +1,138 @@
+"""From a configuration to the parts of a run: world, agent, and the levels they are judged on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lepton_jax.agents.agent import Agent
+from lepton_jax.agents.dqn import make_dqn
+from lepton_jax.config import MAZE, Config, ConfigError
+from lepton_jax.envs.maze import rules, suites, world
+from lepton_jax.envs.maze.generate import MazeSpec
+from lepton_jax.envs.maze.level import Level, from_text, pad, stack
+from lepton_jax.envs.maze.observe import observation_spec
+from lepton_jax.envs.vector import VectorEnv
+
+
+class LevelSet(NamedTuple):
+    """What a policy is judged on: as many episodes as there are levels."""
+
+    worlds: Any
+    count: int
+    fingerprint: str | None  # of the levels; None where a level is a key
+
+
+class Setup(NamedTuple):
+    """The parts of a run."""
+
+    env: VectorEnv
+    agent: Agent
+    validation: LevelSet
+    test: LevelSet
+    note: str  # one line on the levels, for people
+
+
+def cache_dir() -> Path:
+    """Where compiled programs are kept between runs: ``$XDG_CACHE_HOME/lepton_jax/xla``, by default in ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lepton_jax" / "xla"
+
+
+def prepare_jax(config: Config) -> None:
+    """Settings of jax that a run depends on; the compilation cache unless the user has set one."""
+    jax.config.update("jax_default_matmul_precision", config.matmul_precision if config.matmul_precision != "default" else None)
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def make_setup(config: Config) -> Setup:
+    """Builds the parts that ``config``, already validated, describes.
+
+    Raises:
+      ConfigError: the world cannot be built: unknown, or with actions that are not discrete.
+    """
+    if config.env.id != MAZE:
+        return _generic(config)
+    env_, spec = config.env, maze_spec(config)
+    training = world.Endless(env_.pool, env_.refresh_levels) if env_.levels == 0 else env_.levels
+    maze_rules = make_rules(config)
+    env = world.make_env(maze_rules, env_.num_envs, spec, training, env_.held_out)
+    sets = {
+        name: maze_set(suites.suite(name, spec, env_.level_seed, count, env_.held_out), maze_rules)
+        for name, count in (("validation", config.eval.validation_levels), ("test", config.eval.test_levels))
+    }
+    agent = make_dqn(config.net, config.agent, env.num_actions)
+    return Setup(env, agent, sets["validation"], sets["test"], suites.describe(env_.size, env_.held_out, env_.braid))
+
+
+def suite_setup(config: Config, setup: Setup, name: str) -> Setup:
+    """``setup`` with the levels of ``suites.suite(name)``, as many as the run's test levels, to be judged on."""
+    env = config.env
+    levels = suites.suite(name, maze_spec(config), env.level_seed, config.eval.test_levels, env.held_out)
+    return setup._replace(test=maze_set(levels, make_rules(config)))
+
+
+def level_setup(config: Config, setup: Setup, text: str, source: str) -> Setup:
+    """``setup`` with the levels of a level file to be judged on; they are padded with wall to one size.
+
+    Raises:
+      LevelError: the text holds a level that cannot be played.
+      ConfigError: the levels are not of the size the network takes.
+    """
+    levels = from_text(text, source)
+    height, width = (max(np.shape(level.walls)[axis] for level in levels) for axis in (0, 1))
+    whole_map = config.env.observation == "full" or (config.env.observation == "centred" and not config.env.view)
+    if whole_map and max(height, width) <= config.env.size:
+        height = width = config.env.size  # a smaller maze is one with more wall
+    batch = stack(pad(level, height, width) for level in levels)
+    level_rules = make_rules(config, batch)
+    spec, wanted = observation_spec(level_rules), setup.env.observation
+    if spec.shape != wanted.shape:
+        raise ConfigError(
+            f"{source}: levels of {height} x {width} cells give observations of shape {spec.shape}, but the network takes "
+            f"{wanted.shape}: it was trained on {config.env.size} x {config.env.size}; use levels of at most that size, or train "
+            "with --env.view K, which sees a window of fixed size"
+        )
+    env = world.make_env(level_rules, batch.walls.shape[0])
+    return setup._replace(env=env, test=maze_set(batch, level_rules))
+
+
+def _generic(config: Config) -> Setup:
+    from lepton_jax.envs.gymnax import make_env  # imports gymnax: seconds
+
+    try:
+        env = make_env(config.env.id)
+    except ValueError as error:
+        raise ConfigError(f"env.id: {error}; or {MAZE} for mazes") from None
+    if config.net.kind == "conv" and len(env.observation.shape) != 3:
+        raise ConfigError(f"net.kind = 'conv' needs observations with three axes; {env.name} has {env.observation.shape}")
+    keys = LevelSet((), config.eval.episodes, None)
+    agent = make_dqn(config.net, config.agent, env.num_actions)
+    return Setup(env, agent, keys, keys, f"{env.name}: {config.eval.episodes} episodes with fixed keys")
+
+
+def maze_spec(config: Config) -> MazeSpec:
+    """What the generator of a maze run needs."""
+    return MazeSpec(config.env.size, config.env.braid)
+
+
+def make_rules(config: Config, levels: Level | None = None) -> rules.Rules:
+    """The rules of a maze run; for ``levels`` of any size and shape, if given, else for the run's own."""
+    env = config.env
+    if levels is None:
+        height = width = env.size
+        free = 2 * MazeSpec(env.size).rooms ** 2 - 1
+    else:
+        height, width = levels.walls.shape[-2:]
+        free = int((~levels.walls).sum(axis=(-2, -1)).max())
+    return rules.Rules(height, width, env.time_limit or 4 * free, env.observation, env.view, env.slip > 0.0)
+
+
+def maze_set(levels: Level, maze_rules: rules.Rules) -> LevelSet:
+    """A batch of levels to be judged on."""
+    return LevelSet(world.make_pool(levels, maze_rules), levels.walls.shape[0], suites.fingerprint(levels))

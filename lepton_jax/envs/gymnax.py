@@ -1,0 +1,68 @@
+"""Any gymnax environment with discrete actions as a VectorEnv. Imports gymnax, which takes seconds: only when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.envs.vector import Outcome, VectorEnv
+
+
+def make_env(name: str) -> VectorEnv:
+    """The gymnax environment ``name`` with its default parameters.
+
+    The engine resets by itself, so that the state reached is known before the reset; truncation is kept apart from
+    termination. A "level" of such a world is the key of its reset.
+
+    Raises:
+      ValueError: gymnax knows no such environment, or its actions or observations are of a kind DQN cannot take.
+    """
+    try:
+        env, params = gymnax.make(name)
+    except ValueError:
+        known = ", ".join(gymnax.registered_envs)
+        raise ValueError(f"gymnax has no environment {name!r}; it has {known}") from None
+    actions, observations = env.action_space(params), env.observation_space(params)
+    if not isinstance(actions, gymnax.environments.spaces.Discrete):
+        raise ValueError(f"{name} has continuous actions ({actions}); deep Q-learning needs discrete ones")
+    if not isinstance(observations, gymnax.environments.spaces.Box | gymnax.environments.spaces.Discrete):
+        raise ValueError(f"{name} has observations of kind {observations}; expected one array")
+    limit = int(params.max_steps_in_episode)
+    first, _ = jax.eval_shape(env.reset_env, jax.random.key(0), params)
+
+    def reset(key: jax.Array, worlds: Any, n: int, hypers: Any, slots: jax.Array | None = None) -> Any:
+        del worlds, hypers
+        slots = jnp.arange(n) if slots is None else slots
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, slots)
+        seen, state = jax.vmap(env.reset_env, (0, None))(keys, params)
+        return state, seen
+
+    def step(key: jax.Array, state: Any, action: jax.Array, worlds: Any, hypers: Any) -> tuple[Any, Outcome]:
+        del worlds, hypers
+        n = action.shape[0]
+        step_key, reset_key = jax.random.split(key)
+        keys = jax.random.split(step_key, n)
+        reached, after, reward, terminated, _ = jax.vmap(env.step_env, (0, 0, 0, None))(keys, state[0], action, params)
+        terminated = terminated.astype(bool)
+        truncated = jax.vmap(env.is_truncated, (0, None))(after, params) & ~terminated
+        ended = terminated | truncated
+        fresh_state, fresh = jax.vmap(env.reset_env, (0, None))(jax.random.split(reset_key, n), params)[::-1]
+        select = lambda new, old: jnp.where(ended.reshape(n, *[1] * (old.ndim - 1)), new.astype(old.dtype), old)
+        following = jax.tree.map(select, (fresh_state, fresh), (after, reached.astype(first.dtype)))
+        return following, Outcome(reward.astype(jnp.float32), terminated, truncated, reached.astype(first.dtype))
+
+    return VectorEnv(
+        name=name,
+        observation=jax.ShapeDtypeStruct(first.shape, first.dtype),
+        num_actions=int(actions.n),
+        time_limit=limit,
+        worlds=lambda level_key: (),
+        refresh=None,
+        reset=reset,
+        step=step,
+        observe=lambda episode, step, worlds: step,
+        record=lambda state: ((), state[1]),
+    )

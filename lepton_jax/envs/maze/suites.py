@@ -1,0 +1,85 @@
+"""Sets of levels that mean something: training, validation and test, disjoint by layout."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+
+import jax
+import numpy as np
+
+from lepton_jax.envs.maze.generate import MazeSpec, carve, grid_edges, split_levels
+from lepton_jax.envs.maze.level import SPLITS, Level, digest, split_of
+
+# Purposes of the level key; the training pool counts its refreshes from 0 and never gets here.
+_SUITE_KEYS = {name: 2**31 + number for number, name in enumerate(SPLITS)}
+
+
+def suite(name: str, spec: MazeSpec, level_seed: int, count: int, held_out: bool = True) -> Level:
+    """``count`` levels of the set ``name``: train, validation or test.
+
+    The same arguments always give the same levels. Without ``held_out`` the sets differ by their keys alone. The levels
+    of ``train`` are fresh ones with training layouts, not those of a run's pool.
+    """
+    key = jax.random.fold_in(jax.random.key(level_seed), _SUITE_KEYS[name])
+    make = jax.jit(split_levels, static_argnums=(1, 2, 3))
+    return make(key, spec, count, SPLITS.index(name) if held_out else None)
+
+
+def fingerprint(levels: Level) -> str:
+    """sha256 of a batch of levels: equal sets have equal fingerprints."""
+    parts = (np.packbits(np.asarray(levels.walls)), np.asarray(levels.start, np.int32), np.asarray(levels.goal, np.int32))
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def count_layouts(size: int) -> int | float:
+    """How many perfect mazes there are: the spanning trees of the grid of rooms (Kirchhoff's theorem).
+
+    Returns:
+      An exact integer while float64 can tell (up to 9x9), else the base-10 power as a float would overflow: log10.
+    """
+    rooms = (size - 1) // 2
+    waves = [2.0 - 2.0 * math.cos(math.pi * k / rooms) for k in range(rooms)]
+    logs = [math.log10(a + b) for a, b in itertools.product(waves, waves) if a + b > 1e-9]
+    power = sum(logs) - 2.0 * math.log10(rooms)
+    return round(10**power) if power < 12 else power
+
+
+def small_census(size: int) -> dict[str, tuple[int, int]] | None:
+    """For mazes of at most 7x7: (layouts, symmetry classes) of each set, by listing them all; None for larger ones."""
+    rooms = (size - 1) // 2
+    if rooms > 3:
+        return None
+    ends = grid_edges(rooms)
+    trees = [chosen for chosen in itertools.combinations(range(len(ends)), rooms * rooms - 1) if _is_tree(ends[list(chosen)])]
+    opened = np.zeros((len(trees), len(ends)), bool)
+    for row, chosen in zip(opened, trees, strict=True):
+        row[list(chosen)] = True
+    names = np.asarray(digest(jax.vmap(carve, (0, None))(opened, MazeSpec(size))))
+    split = np.asarray(split_of(names))
+    classes = lambda number: len({tuple(name) for name in names[split == number].tolist()})
+    return {name: (int(np.sum(split == number)), classes(number)) for number, name in enumerate(SPLITS)}
+
+
+def describe(size: int, held_out: bool, braid: float) -> str:
+    """One line for people: how many layouts there are and how many are held out."""
+    count = count_layouts(size)
+    many = f"{count:,}" if isinstance(count, int) else f"about 10^{count:.0f}"
+    what = f"{size}x{size} perfect mazes: {many} layouts" + (", more with loops" if braid else "")
+    if not held_out:
+        return f"{what}; none held out"
+    census = small_census(size)
+    if census is None:
+        return f"{what}; held out by symmetry class: 1/8 for validation, 1/4 for test"
+    shares = (f"{census[name][1]} ({census[name][0]} layouts) for {name}" for name in SPLITS)
+    return f"{what} in {sum(c for _, c in census.values())} symmetry classes: {', '.join(shares)}"
+
+
+def _is_tree(ends: np.ndarray) -> bool:
+    group = list(range(int(ends.max()) + 1))
+    for a, b in ends.tolist():
+        if group[a] == group[b]:
+            return False
+        group = [group[a] if label == group[b] else label for label in group]
+    return True

@@ -1,0 +1,120 @@
+"""What a person sees of a run in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.config import Config
+from lepton_jax.engine.metrics import Event, Observer
+
+
+def make_display(kind: str) -> Observer:
+    """The display that ``Config.display`` names; ``auto`` is a bar on a terminal and plain lines anywhere else."""
+    if kind == "auto":
+        kind = "bar" if sys.stdout.isatty() else "plain"
+    return {"bar": Bar, "plain": Plain, "epochs": Epochs, "quiet": Quiet}[kind]()
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def begin(self, config: Config, about: dict[str, Any]) -> None: ...
+    def update(self, event: Event) -> None: ...
+    def end(self, summary: dict[str, Any]) -> None: ...
+
+
+class Plain(Quiet):
+    """A line a chunk, and a small table at the end."""
+
+    def begin(self, config: Config, about: dict[str, Any]) -> None:
+        self._folder = config.run_dir
+        for line in headline(about):
+            print(line, flush=True)
+
+    def update(self, event: Event) -> None:
+        print(f"{event.env_steps:>13,} steps  {figures(event)}  {left(event)} left", flush=True)
+
+    def end(self, summary: dict[str, Any]) -> None:
+        print("\n".join(table(summary)), flush=True)
+
+
+class Bar(Plain):
+    """A live line with a bar; the table at the end."""
+
+    def begin(self, config: Config, about: dict[str, Any]) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        super().begin(config, about)
+        columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=14), TextColumn("{task.description}"))
+        self._progress = Progress(*columns)
+        self._task = self._progress.add_task("compiled, training ...", total=None)
+        self._progress.start()
+
+    def update(self, event: Event) -> None:
+        text = f"{figures(event)}  {left(event)}"
+        self._progress.update(self._task, total=event.of, completed=event.number, description=text)
+
+    def end(self, summary: dict[str, Any]) -> None:
+        self._progress.stop()
+        super().end(summary)
+
+
+class Epochs(Plain):
+    """One transition an epoch, spelled out: what the agent saw, did and got."""
+
+    def update(self, event: Event) -> None:
+        observation, action, reward = event.latest()
+        one_hot = np.eye(max(4, action + 1), dtype=int)[action]
+        print(f"Epoch {event.number}/{event.of}")
+        print(f"State: {np.array2string(np.asarray(observation, float).reshape(-1), precision=2, max_line_width=100)}")
+        print(f"Action: {one_hot}")
+        print(f"Reward: {reward:g}", flush=True)
+
+
+def headline(about: Mapping[str, Any]) -> list[str]:
+    """What is worth knowing before the first step."""
+    replay = about["replay"]
+    return [
+        about["levels"]["note"],
+        f"{about['device']} with {about['threads']} threads; replay {replay['transitions']:,} transitions x "
+        f"{replay['bytes_per_transition']:.1f} bytes; state {about['state_bytes'] / 2**20:.1f} MiB",
+    ]
+
+
+def figures(event: Event) -> str:
+    """Speed, score, loss and epsilon in one line."""
+    speed = event.env_steps / event.seconds
+    validation = event.validation
+    if "success_rate" in validation:
+        score = f"success {validation['success_rate']:.3f}"
+    else:
+        score = f"return {validation['mean_return']:.1f}"
+    return f"{speed / 1e3:.0f} k/s  {score}  loss {event.metrics['loss']:.4f}  eps {event.metrics['epsilon']:.2f}"
+
+
+def left(event: Event) -> str:
+    """Time left at the speed so far."""
+    seconds = event.seconds / event.number * (event.of - event.number)
+    return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))
+
+
+def table(summary: Mapping[str, Any]) -> list[str]:
+    """The summary for people: test figures of the final and the best policy, and what they cost."""
+    names = [name for name, value in summary["best"].items() if value is not None and name != "env_steps"]
+    rows = [f"{'test levels':<14}{'final':>10}{'best':>10}"]
+    rows += [f"{name:<14}{_number(summary[name]):>10}{_number(summary['best'][name]):>10}" for name in names]
+    rows.append(
+        f"{summary['env_steps']:,} env steps, {summary['gradient_steps']:,} gradient steps, "
+        f"{summary['env_steps_per_second'] / 1e3:,.0f} k env-steps/s"
+    )
+    rows.append(f"{summary['wall_seconds']:.1f} s in all, {summary['compile_seconds']:.1f} s of them compiling")
+    return rows
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
