@@ -1,16 +1,16 @@
 """Deep Q-learning and transfer in JAX: worlds, replay and learner in one compiled program.
 
-    import lepton_jax
+import lepton_jax
 
-    result = lepton_jax.run(lepton_jax.preset("quick", seed=1, env={"size": 9}))
-    print(result.summary["success_rate"])
+result = lepton_jax.run(lepton_jax.preset("quick", seed=1, env={"size": 9}))
+print(result.summary["success_rate"])
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.config import Config, ConfigError, from_preset, overlay
+from lepton_jax.config import Config, ConfigError, from_preset, kind_of, overlay
 
 if TYPE_CHECKING:
     from lepton_jax.engine.run import Result
@@ -25,8 +25,7 @@ def preset(name: str = "quick", **changes: Any) -> Config:
     Raises:
       ConfigError: unknown preset or key, or a value of the wrong type.
     """
-    kind = changes.get("agent", {}).get("kind", "dqn") if isinstance(changes.get("agent", {}), dict) else "dqn"
-    return overlay(from_preset(name, kind), changes, "preset()")
+    return overlay(from_preset(name, kind_of(changes)), changes, "preset()")
 
 
 def run(config: Config | None = None) -> Result:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
-from lepton_jax.config import PRESETS, Config, ConfigError, from_preset, overlay, parse_toml, validate
+from lepton_jax.config import PRESETS, Config, ConfigError, from_preset, kind_of, overlay, parse_toml, validate
 
 
 def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, dict[str, Any]]:
@@ -31,7 +29,7 @@ def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, 
     first.add_argument("--agent.kind", dest="kind")
     known, flags = first.parse_known_args(argv)
     changes = read_toml(Path(known.config)) if known.config else {}
-    kind = known.kind or changes.get("agent", {}).get("kind", "dqn")
+    kind = known.kind or kind_of(changes)
     preset = known.preset or "quick"
     default = overlay(from_preset(preset, kind), changes, known.config or "")
     if known.kind:
@@ -66,6 +64,8 @@ def guarded(main: Callable[[list[str]], None]) -> NoReturn:
         if not isinstance(error, _told()):
             raise
         fail(str(error))
+    except BrokenPipeError:  # whoever read our output has gone, as head does
+        sys.stdout = None  # type: ignore[assignment]  # nothing is left to flush
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror}")
     sys.exit(0)

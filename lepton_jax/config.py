@@ -1,13 +1,15 @@
 """Every knob a user can turn. Imports no jax, so that ``--help`` and mistakes are answered at once.
 
-A value comes from the preset, then from a TOML file, then from the command line; the later one wins. What changes shapes
-or code is static and stays here; scalars that do not are gathered in ``Hypers`` and traced.
+A value comes from the preset, then from a TOML file, then from the command line; the later one wins. What changes
+shapes or code is static and stays here; scalars that do not are gathered in ``Hypers`` and traced.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +34,7 @@ class EnvConfig:
     levels: int = 0  # maze: number of training levels; 0 = endless
     pool: int = 16384  # maze: levels held at a time when endless
     refresh_levels: int = 1024  # maze: levels replaced at each refresh when endless
-    refresh_every: int = 64  # maze: iterations between refreshes when endless
+    refresh_every: int = 64  # maze: iterations between refreshes when endless, at most
     held_out: bool = True  # maze: keep validation and test layouts out of training
     level_seed: int = 0  # maze: seed of the levels, apart from the run's seed
     braid: float = 0.0  # maze: share of inner walls opened to make loops, 0 to 1
@@ -107,7 +109,7 @@ class Config:
     """One run."""
 
     seed: int = 0  # of everything but the levels
-    total_steps: int = 8_000_000  # environment steps, all environments together; rounded up to whole iterations
+    total_steps: int = 8_000_000  # environment steps, all environments together; rounded up to whole chunks
     run_dir: str = ""  # where the run is kept; empty = runs/PRESET-sSEED-TIME
     log_points: int = 50  # how often, over the run, metrics are read and the policy is validated
     display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = a bar on a terminal, else plain lines
@@ -119,24 +121,27 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
 
 
-class Hypers(NamedTuple):
-    """The traced scalars: floats here, float32 arrays at the engine's door. A sweep gives each a lane axis."""
+Scalar = Any  # float or float32 ()
 
-    gamma: float
-    huber_delta: float
-    tau: float
-    lr: float
-    lr_end: float
-    lr_horizon: float  # gradient steps over which the learning rate falls
-    adam_eps: float
-    max_grad_norm: float
-    eps_start: float
-    eps_end: float
-    eps_horizon: float  # iterations over which epsilon falls
-    eps_ladder_power: float
-    goal_reward: float
-    step_cost: float
-    slip: float
+
+class Hypers(NamedTuple):
+    """The traced scalars: floats here, strong float32 behind the engine's door. A sweep gives each a lane axis."""
+
+    gamma: Scalar
+    huber_delta: Scalar
+    tau: Scalar
+    lr: Scalar
+    lr_end: Scalar
+    lr_horizon: Scalar  # gradient steps over which the learning rate falls
+    adam_eps: Scalar
+    max_grad_norm: Scalar
+    eps_start: Scalar
+    eps_end: Scalar
+    eps_horizon: Scalar  # iterations over which epsilon falls
+    eps_ladder_power: Scalar
+    goal_reward: Scalar
+    step_cost: Scalar
+    slip: Scalar
 
 
 # Each preset: the changes it makes to the defaults; a table named after a kind of agent holds for that kind alone.
@@ -180,12 +185,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 KINDS = get_args(get_type_hints(AgentConfig)["kind"])
 
 
+def kind_of(changes: Mapping[str, Any]) -> str:
+    """The kind of agent that nested ``changes`` ask for, the default if none; ``from_preset`` checks it."""
+    section = changes.get("agent")
+    return section.get("kind", KINDS[0]) if isinstance(section, Mapping) else KINDS[0]
+
+
 def from_preset(name: str, kind: str = "dqn") -> Config:
     """The configuration of a preset for a kind of agent.
 
     Raises:
-      ConfigError: no preset has that name.
+      ConfigError: there is no such preset or kind.
     """
+    if kind not in KINDS:
+        raise ConfigError(f"agent.kind = {kind!r} is unknown{_nearest(str(kind), KINDS)}; there are {', '.join(KINDS)}")
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
     changes = PRESETS[name]
@@ -231,9 +244,8 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
 def to_toml(config: Config) -> str:
     """The whole configuration as TOML, which ``--config`` reads back to an equal one."""
     lines: list[str] = []
-    sections = [("", config)] + [
-        (f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if dataclasses.is_dataclass(f.type) or f.name in _SECTIONS
-    ]
+    fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)]
+    sections = [("", config), *((name, value) for name, value in fields if dataclasses.is_dataclass(value))]
     for name, section in sections:
         lines += [f"\n[{name}]"] if name else []
         for f in dataclasses.fields(section):
@@ -241,9 +253,6 @@ def to_toml(config: Config) -> str:
             if not dataclasses.is_dataclass(value):
                 lines.append(f"{f.name} = {_toml_value(value)}")
     return "\n".join(lines) + "\n"
-
-
-_SECTIONS = ("env", "net", "agent", "replay", "eval")
 
 
 def validate(config: Config) -> Config:
@@ -256,47 +265,73 @@ def validate(config: Config) -> Config:
 
     def check(good: bool, name: str, expected: str) -> None:
         if not good:
-            value = c
-            for part in name.split("."):
-                value = getattr(value, part)
-            raise ConfigError(f"{name} = {value!r} is out of range: expected {expected}")
+            raise ConfigError(f"{name} = {_look_up(c, name)!r} is out of range: expected {expected}")
 
-    for name in (
-        "total_steps env.num_envs env.pool env.refresh_levels env.refresh_every net.width net.channels net.conv_depth "
-        "agent.n_step agent.target_period replay.capacity replay.batch_size replay.collect replay.updates log_points "
-        "eval.validation_levels eval.test_levels eval.episodes"
-    ).split():
-        section, _, key = name.rpartition(".")
-        check(getattr(getattr(c, section) if section else c, key) >= 1, name, "at least 1")
-    for name in ("agent.gamma", "agent.tau", "agent.eps_start", "agent.eps_end", "agent.eps_fraction", "env.slip", "env.braid"):
-        section, _, key = name.partition(".")
-        check(0.0 <= getattr(getattr(c, section), key) <= 1.0, name, "0 to 1")
-    check(c.seed >= 0, "seed", "0 or more")
-    check(env.level_seed >= 0, "env.level_seed", "0 or more")
+    for name in _AT_LEAST_ONE:
+        check(_look_up(c, name) >= 1, name, "at least 1")
+    for name in _SHARES:
+        check(0.0 <= _look_up(c, name) <= 1.0, name, "0 to 1")
+    for name in _SEEDS:
+        check(0 <= _look_up(c, name) < 2**32, name, "0 to 4294967295")
+    for name in _FINITE:
+        check(math.isfinite(_look_up(c, name)), name, "a finite number")
     check(c.net.depth >= 0, "net.depth", "0 or more")
-    check(0.0 < c.agent.lr < float("inf"), "agent.lr", "a positive number")
-    check(0.0 <= c.agent.lr_end < float("inf"), "agent.lr_end", "0 or more")
-    check(c.agent.adam_eps > 0, "agent.adam_eps", "a positive number")
-    check(c.agent.max_grad_norm > 0, "agent.max_grad_norm", "a positive number")
-    check(c.agent.huber_delta > 0, "agent.huber_delta", "a positive number")
+    check(0.0 < c.agent.lr < math.inf, "agent.lr", "a positive number")
+    check(0.0 <= c.agent.lr_end < math.inf, "agent.lr_end", "0 or more")
+    for name in ("agent.adam_eps", "agent.max_grad_norm", "agent.huber_delta"):
+        check(0.0 < _look_up(c, name) < math.inf, name, "a positive number")
+    check(0.0 <= c.agent.eps_ladder_power < math.inf, "agent.eps_ladder_power", "0 or more")
     check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
     rows = (c.agent.n_step + 1) * env.num_envs
-    check(c.replay.capacity >= rows + env.num_envs * c.replay.collect, "replay.capacity", f"more than {rows} (agent.n_step + 1 rows of env.num_envs) and an iteration")
+    check(
+        c.replay.capacity >= rows + env.num_envs * c.replay.collect,
+        "replay.capacity",
+        f"more than {rows} (agent.n_step + 1 rows of env.num_envs) and an iteration",
+    )
     if env.id == MAZE:
         check(env.size % 2 == 1 and 5 <= env.size <= 101, "env.size", "an odd number from 5 to 101")
         check(
-            not env.held_out or env.size >= 7, "env.size",
-            "at least 7 with env.held_out: a 5x5 maze has one layout (up to symmetry), so none can be held out; use --env.no-held-out",
+            not env.held_out or env.size >= 7,
+            "env.size",
+            "at least 7 with env.held_out: the layouts of a 5x5 maze are one up to symmetry, so that none can be "
+            "held out; use --env.no-held-out",
         )
-        check(env.view == 0 or (env.view % 2 == 1 and env.view >= 3), "env.view", "0 (whole map) or an odd number from 3 on")
+        check(
+            env.view == 0 or (env.view % 2 == 1 and env.view >= 3),
+            "env.view",
+            "0 (whole map) or an odd number from 3 on",
+        )
         check(env.view == 0 or env.observation == "centred", "env.view", "0 unless env.observation is 'centred'")
         check(env.levels >= 0, "env.levels", "0 (endless) or a number of levels")
         check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
         if env.levels == 0:
             check(env.pool >= env.num_envs, "env.pool", f"at least env.num_envs = {env.num_envs}")
-            check(env.pool % env.refresh_levels == 0, "env.pool", f"a multiple of env.refresh_levels = {env.refresh_levels}")
+            check(
+                env.pool % env.refresh_levels == 0,
+                "env.pool",
+                f"a multiple of env.refresh_levels = {env.refresh_levels}",
+            )
         check(c.net.kind != "conv" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
     return config
+
+
+_AT_LEAST_ONE = (
+    *("total_steps", "log_points", "env.num_envs", "env.pool", "env.refresh_levels", "env.refresh_every"),
+    *("net.width", "net.channels", "net.conv_depth", "agent.n_step", "agent.target_period"),
+    *("replay.capacity", "replay.batch_size", "replay.collect", "replay.updates"),
+    *("eval.validation_levels", "eval.test_levels", "eval.episodes"),
+)
+_SEEDS = ("seed", "env.level_seed")
+_FINITE = ("env.goal_reward", "env.step_cost")
+_SHARES = (
+    *("agent.gamma", "agent.tau", "agent.eps_start", "agent.eps_end", "agent.eps_fraction"),
+    *("env.slip", "env.braid"),
+)
+
+
+def _look_up(config: Config, name: str) -> Any:
+    section, _, key = name.rpartition(".")
+    return getattr(getattr(config, section) if section else config, key)
 
 
 def _typed(value: Any, expected: Any, name: str, source: str) -> Any:
@@ -309,7 +344,9 @@ def _typed(value: Any, expected: Any, name: str, source: str) -> Any:
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not expected:
-        raise ConfigError(f"{source}: '{name}' = {value!r} has type {type(value).__name__}; expected {expected.__name__}")
+        raise ConfigError(
+            f"{source}: '{name}' = {value!r} has type {type(value).__name__}; expected {expected.__name__}"
+        )
     return value
 
 
@@ -322,6 +359,5 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's as well
     return repr(value)

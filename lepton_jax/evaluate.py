@@ -20,14 +20,20 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--suite", default="test", choices=("train", "validation", "test"), help="set of levels (default: test)")
-    where.add_argument("--levels", type=Path, metavar="FILE", help="levels as text: '#', ' ', 'S', 'G'; blank lines between them")
+    where.add_argument(
+        "--suite", default="test", choices=("train", "validation", "test"), help="set of levels (default: test)"
+    )
+    where.add_argument(
+        "--levels", type=Path, metavar="FILE", help="levels as text: '#', ' ', 'S', 'G'; blank lines between them"
+    )
     parser.add_argument("--policy", default="final", choices=("best", "final"), help="which policy (default: final)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     config = read_run(args.run)
     if args.levels and config.env.id != MAZE:
-        raise ConfigError(f"--levels: {args.run} was trained on {config.env.id}, which has no levels; leave --levels away")
+        raise ConfigError(
+            f"--levels: {args.run} was trained on {config.env.id}, which has no levels; leave --levels away"
+        )
     text = read_text(args.levels, "a level file") if args.levels else None
     figures = evaluate(args.run, config, args.suite, args.policy, text, str(args.levels))
     from lepton_jax.engine.metrics import to_json
@@ -48,14 +54,18 @@ def read_run(folder: Path) -> Config:
       ConfigError: no such folder, or one without a finished run.
     """
     if not (folder / "config.toml").is_file():
-        raise ConfigError(f"{folder} is no run folder: it has no config.toml; expected what python -m lepton_jax.train has left")
+        raise ConfigError(
+            f"{folder} is no run folder: it has no config.toml; expected what python -m lepton_jax.train has left"
+        )
     config = validate(overlay(Config(), read_toml(folder / "config.toml"), str(folder / "config.toml")))
     if not (folder / "policy").is_dir():
         raise ConfigError(f"{folder} holds no policy: the run did not finish; train it again")
     return config
 
 
-def evaluate(folder: Path, config: Config, suite: str, policy: str, level_text: str | None, source: str) -> dict[str, Any]:
+def evaluate(
+    folder: Path, config: Config, suite: str, policy: str, level_text: str | None, source: str
+) -> dict[str, Any]:
     """The figures of a run's policy on a set of levels, or on the levels in ``level_text``."""
     import jax
 
@@ -75,7 +85,7 @@ def evaluate(folder: Path, config: Config, suite: str, policy: str, level_text: 
     elif config.env.id == MAZE:
         setup = suite_setup(config, setup, suite)
     figures = Evaluator(setup, hypers).report(setup.agent.with_policy(agent_state, stored))
-    return {"levels": source if level_text is not None else suite, "episodes": setup.test.count, **figures, **about}
+    return {"levels": source if level_text is not None else suite, "episodes": setup.test.size, **figures, **about}
 
 
 if __name__ == "__main__":

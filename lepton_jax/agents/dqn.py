@@ -26,7 +26,10 @@ class DQNState(NamedTuple):
 def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
     """A DQN for ``num_actions`` actions. ``net`` and ``agent`` are static; scalars come in as hypers."""
     network = make_network(net, num_actions)
-    forward = jax.vmap(network.apply, (None, 0))
+
+    def forward(params: Any, observation: jax.Array) -> jax.Array:
+        return jax.vmap(lambda one: jnp.asarray(network.apply(params, one)))(observation)
+
     bootstrap = losses.double_value if agent.double else lambda _, target: losses.max_value(target)
 
     def init(key: jax.Array, observation: jax.ShapeDtypeStruct, num_actions: int, hypers: Any) -> DQNState:
@@ -55,7 +58,9 @@ def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
         each = losses.huber(errors, hypers.huber_delta) if agent.loss == "huber" else losses.squared(errors)
         return jnp.mean(each), jnp.mean(q)
 
-    def learn(state: DQNState, batch: Batch, key: jax.Array, hypers: Any) -> tuple[DQNState, None, dict[str, jax.Array]]:
+    def learn(
+        state: DQNState, batch: Batch, key: jax.Array, hypers: Any
+    ) -> tuple[DQNState, None, dict[str, jax.Array]]:
         del key
         (value, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, state.target, batch, hypers)
         optimizer = _optimizer(agent, hypers, _learning_rate(agent, hypers, state.steps))

@@ -12,14 +12,16 @@ def max_value(next_q: jax.Array) -> jax.Array:
 
 
 def double_value(next_q_online: jax.Array, next_q_target: jax.Array) -> jax.Array:
-    """Bootstrap of Double DQN: Q_target(s', argmax_a Q_online(s', a)) (van Hasselt et al. 2016, arXiv 1509.06461, eq. 4).
+    """Bootstrap of Double DQN: Q_target(s', argmax_a Q_online(s', a)) (van Hasselt et al. 2016, arXiv 1509.06461).
 
     Takes two (A,), returns ().
     """
     return next_q_target[jnp.argmax(next_q_online)]
 
 
-def td_error(q: jax.Array, action: jax.Array, reward: jax.Array, discount: jax.Array, next_value: jax.Array) -> jax.Array:
+def td_error(
+    q: jax.Array, action: jax.Array, reward: jax.Array, discount: jax.Array, next_value: jax.Array
+) -> jax.Array:
     """reward + discount * next_value - Q(s, action), the target held fixed.
 
     Args:

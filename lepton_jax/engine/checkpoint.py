@@ -16,7 +16,7 @@ def save_policy(path: Path, policy: Any, about: dict[str, Any]) -> None:
     """Writes a tree of arrays to the new folder ``path``. ``about`` is JSON kept beside it."""
     from orbax.checkpoint import v1 as ocp  # costs a third of a second: only when something is saved
 
-    ocp.save(path.absolute(), policy, custom_metadata=about)
+    ocp.save(str(path.absolute()), policy, custom_metadata=about)
 
 
 def load_policy(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
@@ -35,16 +35,22 @@ def load_policy(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     from orbax.checkpoint import v1 as ocp
 
     path = path.absolute()
-    if not path.is_dir() or not ocp.is_orbax_checkpoint(path):
-        raise CheckpointError(f"{path} is no checkpoint; expected a folder that a run has written, such as RUN/policy/best")
-    found = ocp.metadata(path)
-    names = lambda tree: {jax.tree_util.keystr(key, simple=True, separator="/"): leaf for key, leaf in jax.tree.leaves_with_path(tree)}
+    if not path.is_dir() or not ocp.is_orbax_checkpoint(str(path)):
+        raise CheckpointError(
+            f"{path} is no checkpoint; expected a folder that a run has written, such as RUN/policy/best"
+        )
+    found = ocp.metadata(str(path))
+    names = lambda tree: {
+        jax.tree_util.keystr(key, simple=True, separator="/"): leaf for key, leaf in jax.tree.leaves_with_path(tree)
+    }
     stored, wanted = names(found.metadata), names(like)
     for name in sorted(stored.keys() | wanted.keys()):
         if name not in stored:
             raise CheckpointError(f"{path}: has no leaf '{name}', which the network needs")
         if name not in wanted:
-            raise CheckpointError(f"{path}: has a leaf '{name}' that the network lacks; was it trained with another net?")
+            raise CheckpointError(
+                f"{path}: has a leaf '{name}' that the network lacks; was it trained with another net?"
+            )
         if (stored[name].shape, stored[name].dtype) != (wanted[name].shape, wanted[name].dtype):
             raise CheckpointError(
                 f"{path}: leaf '{name}' is {stored[name].dtype}{list(stored[name].shape)} where the network takes "
@@ -52,4 +58,5 @@ def load_policy(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             )
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like)
-    return ocp.load(path, template), found.custom_metadata or {}
+    about: Any = found.custom_metadata or {}
+    return ocp.load(str(path), template), about

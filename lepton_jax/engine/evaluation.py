@@ -20,7 +20,9 @@ class Episodes(NamedTuple):
     terminated: jax.Array  # bool (M,)
 
 
-def play(env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, count: int) -> Episodes:
+def play(
+    env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, count: int
+) -> Episodes:
     """Plays levels 0 to ``count`` - 1 greedily, all at once, each until it ends.
 
     Args:
@@ -94,7 +96,14 @@ def summarise(episodes: Episodes, exact: Exact | None) -> dict[str, jax.Array]:
 
 
 def evaluate(
-    env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, count: int, exact: Exact | None
+    env: VectorEnv,
+    agent: Agent,
+    agent_state: Any,
+    worlds: Any,
+    key: jax.Array,
+    hypers: Any,
+    count: int,
+    exact: Exact | None,
 ) -> dict[str, jax.Array]:
     """``play`` and ``summarise``."""
     return summarise(play(env, agent, agent_state, worlds, key, hypers, count), exact)

@@ -19,7 +19,9 @@ from lepton_jax.engine.setup import Setup
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "chex", "numpy")
 
 
-def describe(config: Config, setup: Setup, shape: Shape, bytes_per_transition: float, state_bytes: int) -> dict[str, Any]:
+def describe(
+    config: Config, setup: Setup, shape: Shape, bytes_per_transition: float, state_bytes: int
+) -> dict[str, Any]:
     """The manifest of a run, as JSON."""
     return {
         "lepton_jax": lepton_jax.__version__,
@@ -36,10 +38,15 @@ def describe(config: Config, setup: Setup, shape: Shape, bytes_per_transition: f
         "levels": {
             "note": setup.note,
             "training": config.env.levels or "endless",
-            "validation": {"count": setup.validation.count, "sha256": setup.validation.fingerprint},
-            "test": {"count": setup.test.count, "sha256": setup.test.fingerprint},
+            "validation": {"count": setup.validation.size, "sha256": setup.validation.fingerprint},
+            "test": {"count": setup.test.size, "sha256": setup.test.fingerprint},
         },
-        "iterations": {"chunks": shape.chunks, "per_chunk": shape.per_chunk, "warmup": shape.warmup, "env_steps_each": shape.steps},
+        "iterations": {
+            "chunks": shape.chunks,
+            "per_chunk": shape.per_chunk,
+            "warmup": shape.warmup,
+            "env_steps_each": shape.steps,
+        },
         "replay": {"transitions": shape.blocks * shape.steps, "bytes_per_transition": bytes_per_transition},
         "state_bytes": state_bytes,
     }
@@ -67,7 +74,9 @@ def git_revision() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        git = lambda *words: subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+        git = lambda *words: (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+        )
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None

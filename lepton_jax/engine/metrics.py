@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from lepton_jax.config import Config
+from lepton_jax.config import Config, ConfigError
 
 
 class Event(NamedTuple):
@@ -50,6 +50,14 @@ class Files:
 
     def end(self, summary: dict[str, Any]) -> None:
         pass
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises ConfigError unless ``folder`` can take a new run: absent, or an empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"run_dir: {folder} is not empty; a run never overwrites one: choose another --run-dir, or remove it"
+        )
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

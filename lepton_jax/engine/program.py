@@ -1,7 +1,7 @@
 """All of training as two compiled functions: ``init`` and ``chunk``.
 
-An iteration is ``collect`` steps of every environment, one write to the ring, and ``updates`` gradient steps. A chunk is a
-fixed number of iterations, with the level pool refreshed at fixed places: cadences are nested scans, never a modulo.
+An iteration is ``collect`` steps of every environment, one write to the ring, and ``updates`` gradient steps. A chunk
+is a fixed number of iterations, with the level pool refreshed at fixed places: cadences are nested scans, no modulo.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class State(NamedTuple):
     worlds: Any  # the level pool
     env_state: Any
     first: jax.Array  # bool (N,): this state begins an episode
-    ring: replay.Ring
+    ring: Any  # replay.Ring
     agent_state: Any
     carry: Any  # the agent's carry of each environment
     key: jax.Array  # typed key; the keys of iteration i are folded from it by i
@@ -53,18 +53,18 @@ class Program(NamedTuple):
     """The compiled half of a run."""
 
     shape: Shape
-    init: Callable[[jax.Array, jax.Array, Hypers], State]  # (key, level_key, hypers) -> State, warmed up
-    chunk: Callable[[State, Hypers], tuple[State, dict[str, jax.Array]]]  # donates its State
+    init: jax.stages.Wrapped  # (key, level_key, hypers) -> State, warmed up
+    chunk: jax.stages.Wrapped  # (State, hypers) -> (State, metrics: means and sums over the chunk); donates its State
 
 
 def program_shape(config: Config, refreshes: bool) -> Shape:
-    """Turns the configuration's steps and transitions into whole iterations."""
+    """Turns the configuration's steps and transitions into whole iterations, and these into equal chunks."""
     replay_, envs = config.replay, config.env.num_envs
     steps = envs * replay_.collect
     iterations = math.ceil(config.total_steps / steps)
     wanted = max(1, math.ceil(iterations / config.log_points))
-    per_segment = min(config.env.refresh_every, wanted) if refreshes else wanted
-    segments = max(1, round(wanted / per_segment))
+    segments = math.ceil(wanted / config.env.refresh_every) if refreshes else 1
+    per_segment = math.ceil(wanted / segments)
     blocks = replay_.capacity // steps
     # Enough for the first sample: n rows and one more.
     warmup = max(math.ceil(replay_.warmup / steps), math.ceil((config.agent.n_step + 1) / replay_.collect))
@@ -157,7 +157,9 @@ def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
         age = state.clock - state.birth
         epsilon = explore.linear(age, hypers.eps_start, hypers.eps_end, hypers.eps_horizon)
         each = explore.ladder(epsilon, envs, hypers.eps_ladder_power) if config.agent.eps_ladder else epsilon
-        policy = lambda carry, observation, first, key: agent.act(state.agent_state, carry, observation, first, key, each)
+        policy = lambda carry, observation, first, key: agent.act(
+            state.agent_state, carry, observation, first, key, each
+        )
         state, kept = rollout(state, act_key, hypers, policy)
         state = remember(state, kept, shape.warmup + state.clock)
         state, metrics = learn(state, learn_key, hypers, shape.warmup + state.clock + 1)
@@ -202,9 +204,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
 
     def chunk(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
         hypers = strong(hypers)
-        state, metrics = jax.lax.scan(
-            lambda state, _: segment(state, hypers, level_key), state, length=shape.segments
-        )
+        state, metrics = jax.lax.scan(lambda state, _: segment(state, hypers, level_key), state, length=shape.segments)
         totals = ("reward", "terminated", "truncated")
         return state, {name: jnp.sum(m) if name in totals else jnp.mean(m) for name, m in metrics.items()}
 

@@ -1,8 +1,8 @@
 """The on-device replay memory: a ring of rows, one row a time step, one column an environment.
 
 Rows are written a block (one iteration's rollout) at a time, in place. What is stored is the environments' records, not
-observations. The state reached by a step is the next row's state, except where an episode was truncated: those few states
-lie beside the ring. Where an episode terminated, nobody asks for the state reached.
+observations. The state reached by a step is the next row's state, except where an episode was truncated: those few
+states lie beside the ring. Where an episode terminated, nobody asks for the state reached.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def sample(ring: Ring, key: jax.Array, written: jax.Array, count: int, n_step: i
     following = take(ring.step, (row + taken) % rows)
     slots = jax.tree.leaves(ring.truncated)[0].shape[1]
     block, slot = last // length, (last % length) * slots // length
-    aside = jax.tree.map(lambda leaf: _gather(leaf.reshape(-1, *leaf.shape[3:]), (block * slots + slot) * envs + env), ring.truncated)
+    aside = jax.tree.map(
+        lambda leaf: _gather(leaf.reshape(-1, *leaf.shape[3:]), (block * slots + slot) * envs + env), ring.truncated
+    )
     pick = lambda a, b: jnp.where(cut.reshape(-1, *[1] * (a.ndim - 1)), a, b)
     return Sample(
         episode=take(ring.episode, row),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from lepton_jax.config import Config, ConfigError, Hypers, to_toml, validate
 from lepton_jax.engine import checkpoint, evaluation, manifest, replay
-from lepton_jax.engine.metrics import Event, Files, Observer, to_json
+from lepton_jax.engine.metrics import Event, Files, Observer, refuse_used, to_json
 from lepton_jax.engine.program import Program, State, make_hypers, make_program, strong
 from lepton_jax.engine.setup import LevelSet, Setup, make_setup, prepare_jax
 from lepton_jax.envs.vector import Exact
@@ -53,8 +54,10 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
     evaluator = Evaluator(setup, hypers)
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = manifest.describe(config, setup, program.shape, compiled.bytes_per_transition, compiled.state_bytes) | (about or {})
-    (folder / "config.toml").write_text(to_toml(config))
+    facts = manifest.describe(config, setup, program.shape, compiled.bytes_per_transition, compiled.state_bytes) | (
+        about or {}
+    )
+    (folder / "config.toml").write_text(to_toml(dataclasses.replace(config, run_dir="")))  # so that it can run again
     (folder / "manifest.json").write_text(to_json(facts, indent=2) + "\n")
     observers = (Files(folder), *observers)
     for observer in observers:
@@ -79,12 +82,6 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
     for observer in observers:
         observer.end(summary)
     return Result(folder, summary, final, best)
-
-
-def refuse_used(folder: Path) -> None:
-    """Raises ConfigError unless ``folder`` can take a new run: absent, or an empty folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"run_dir: {folder} is not empty; a run never overwrites one: choose another --run-dir, or remove it")
 
 
 class Evaluator:
@@ -115,7 +112,7 @@ class Evaluator:
         env, agent = self._setup.env, self._setup.agent
 
         def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
-            return evaluation.evaluate(env, agent, state, worlds, self._key, strong(hypers), levels.count, exact)
+            return evaluation.evaluate(env, agent, state, worlds, self._key, strong(hypers), levels.size, exact)
 
         exact = self._solve(name, levels)
         # The exact values that a summary needs are small; handing over Q* as well would only cost memory.
@@ -123,11 +120,11 @@ class Evaluator:
         return {name: float(value) for name, value in jax.device_get(figures).items()}
 
     def _solve(self, name: str, levels: LevelSet) -> Exact | None:
-        if self._setup.env.solve is None:
+        if (solve := self._setup.env.solve) is None:
             return None
         if name not in self._exact:
-            solve = lambda worlds, hypers: self._setup.env.solve(worlds, strong(hypers))
-            self._exact[name] = self._call(f"solve {name}", solve, levels.worlds, self._hypers)
+            exactly = lambda worlds, hypers: solve(worlds, strong(hypers))
+            self._exact[name] = self._call(f"solve {name}", exactly, levels.worlds, self._hypers)
         return self._exact[name]
 
     def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -171,7 +168,8 @@ def _refuse_oversized(program: Program, per_transition: float, state_bytes: int)
     room = int(max(0.0, available - rest) / per_transition)
     raise ConfigError(
         f"replay.capacity: {transitions:,} transitions x {per_transition:.1f} bytes = {ring / 2**30:.2f} GiB, and "
-        f"{rest / 2**30:.2f} GiB for everything else, do not fit the {available / 2**30:.2f} GiB of {manifest.device_name()}; "
+        f"{rest / 2**30:.2f} GiB for everything else, do not fit the {available / 2**30:.2f} GiB of "
+        f"{manifest.device_name()}; "
         f"choose at most --replay.capacity {room}"
     )
 
@@ -208,9 +206,18 @@ def _train(
             # A copy: the next chunk takes the state's own buffers.
             best = jax.tree.map(jnp.copy, setup.agent.policy(state.agent_state))
             best_score, best_steps = score, env_steps
-        latest = lambda state=state, number=number: _latest(state, setup, (shape.warmup + number * shape.per_chunk) % shape.blocks)
+        latest = lambda state=state, number=number: _latest(
+            state, setup, (shape.warmup + number * shape.per_chunk) % shape.blocks
+        )
         event = Event(
-            number, shape.chunks, env_steps, shape.chunks * shape.per_chunk * shape.steps, seconds, metrics, validation, latest
+            number,
+            shape.chunks,
+            env_steps,
+            shape.chunks * shape.per_chunk * shape.steps,
+            seconds,
+            metrics,
+            validation,
+            latest,
         )
         for observer in observers:
             observer.update(event)

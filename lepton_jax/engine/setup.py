@@ -23,7 +23,7 @@ class LevelSet(NamedTuple):
     """What a policy is judged on: as many episodes as there are levels."""
 
     worlds: Any
-    count: int
+    size: int  # episodes
     fingerprint: str | None  # of the levels; None where a level is a key
 
 
@@ -44,8 +44,10 @@ def cache_dir() -> Path:
 
 def prepare_jax(config: Config) -> None:
     """Settings of jax that a run depends on; the compilation cache unless the user has set one."""
-    jax.config.update("jax_default_matmul_precision", config.matmul_precision if config.matmul_precision != "default" else None)
-    if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update(
+        "jax_default_matmul_precision", config.matmul_precision if config.matmul_precision != "default" else None
+    )
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
@@ -94,9 +96,9 @@ def level_setup(config: Config, setup: Setup, text: str, source: str) -> Setup:
     spec, wanted = observation_spec(level_rules), setup.env.observation
     if spec.shape != wanted.shape:
         raise ConfigError(
-            f"{source}: levels of {height} x {width} cells give observations of shape {spec.shape}, but the network takes "
-            f"{wanted.shape}: it was trained on {config.env.size} x {config.env.size}; use levels of at most that size, or train "
-            "with --env.view K, which sees a window of fixed size"
+            f"{source}: levels of {height} x {width} cells give observations of shape {spec.shape}, but the network "
+            f"takes {wanted.shape}: it was trained on {config.env.size} x {config.env.size}; use levels of at most "
+            "that size, or train with --env.view K, which sees a window of fixed size"
         )
     env = world.make_env(level_rules, batch.walls.shape[0])
     return setup._replace(env=env, test=maze_set(batch, level_rules))
@@ -110,7 +112,9 @@ def _generic(config: Config) -> Setup:
     except ValueError as error:
         raise ConfigError(f"env.id: {error}; or {MAZE} for mazes") from None
     if config.net.kind == "conv" and len(env.observation.shape) != 3:
-        raise ConfigError(f"net.kind = 'conv' needs observations with three axes; {env.name} has {env.observation.shape}")
+        raise ConfigError(
+            f"net.kind = 'conv' needs observations with three axes; {env.name} has {env.observation.shape}"
+        )
     keys = LevelSet((), config.eval.episodes, None)
     agent = make_dqn(config.net, config.agent, env.num_actions)
     return Setup(env, agent, keys, keys, f"{env.name}: {config.eval.episodes} episodes with fixed keys")

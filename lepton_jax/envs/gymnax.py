@@ -1,4 +1,4 @@
-"""Any gymnax environment with discrete actions as a VectorEnv. Imports gymnax, which takes seconds: only when asked for."""
+"""Any gymnax environment with discrete actions as a VectorEnv. Importing this imports gymnax, which takes seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import gymnax
 import jax
 import jax.numpy as jnp
+from gymnax.environments import spaces
 
 from lepton_jax.envs.vector import Outcome, VectorEnv
 
@@ -26,9 +27,9 @@ def make_env(name: str) -> VectorEnv:
         known = ", ".join(gymnax.registered_envs)
         raise ValueError(f"gymnax has no environment {name!r}; it has {known}") from None
     actions, observations = env.action_space(params), env.observation_space(params)
-    if not isinstance(actions, gymnax.environments.spaces.Discrete):
+    if not isinstance(actions, spaces.Discrete):
         raise ValueError(f"{name} has continuous actions ({actions}); deep Q-learning needs discrete ones")
-    if not isinstance(observations, gymnax.environments.spaces.Box | gymnax.environments.spaces.Discrete):
+    if not isinstance(observations, spaces.Box | spaces.Discrete):
         raise ValueError(f"{name} has observations of kind {observations}; expected one array")
     limit = int(params.max_steps_in_episode)
     first, _ = jax.eval_shape(env.reset_env, jax.random.key(0), params)

@@ -42,9 +42,11 @@ class VectorEnv(NamedTuple):
     num_actions: int
     time_limit: int  # steps after which an episode is truncated
     worlds: Callable[[jax.Array], Any]  # (level_key) -> worlds; () where the world needs none
-    refresh: Callable[[Any, jax.Array, jax.Array], Any] | None  # (worlds, level_key, epoch) -> worlds; None: fixed
-    reset: Callable[..., Any]  # (key, worlds, n, hypers, slots=None) -> state; level ``slots[i]`` for environment i
-    step: Callable[..., tuple[Any, Outcome]]  # (key, state, action, worlds, hypers) -> (state, Outcome); resets by itself
+    refresh: Callable[..., Any] | None  # (worlds, level_key, epoch) -> worlds; None where worlds stay as they are
+    reset: Callable[..., Any]  # (key, worlds, n, hypers, slots=None) -> state; environment i begins level slots[i]
+    step: Callable[
+        ..., tuple[Any, Outcome]
+    ]  # (key, state, action, worlds, hypers) -> (state, Outcome), reset by itself
     observe: Callable[[Any, Any, Any], jax.Array]  # (episode, step, worlds) -> observation
     record: Callable[[Any], tuple[Any, Any]]  # (state) -> (episode, step)
     solve: Callable[[Any, Any], Exact] | None = None  # (worlds, hypers) -> Exact; termination then means success
@@ -71,15 +73,19 @@ def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:
         assert seen.dtype == env.observation.dtype, f"{env.name}: observation dtype {seen.dtype}"
         state, outcome = step(step_key, state, action, worlds, hypers)
         assert signature(state) == expected, f"{env.name}: step changes the state's shapes or dtypes"
-        assert outcome.reward.shape == (n,) and outcome.reward.dtype == jnp.float32, f"{env.name}: reward"
-        assert outcome.terminated.dtype == bool and outcome.truncated.dtype == bool, f"{env.name}: flags must be bool"
+        for flag in (outcome.terminated, outcome.truncated):
+            assert (flag.shape, flag.dtype) == ((n,), bool), f"{env.name}: terminated and truncated must be bool (N,)"
+        assert (outcome.reward.shape, outcome.reward.dtype) == ((n,), jnp.float32), f"{env.name}: reward"
         assert not np.any(outcome.terminated & outcome.truncated), f"{env.name}: both terminated and truncated"
         assert signature(outcome.reached) == signature(before), f"{env.name}: reached is no step part"
         clock += 1
-        assert np.all(clock[np.asarray(outcome.truncated)] == env.time_limit), f"{env.name}: truncated off the time limit"
+        assert np.all(clock[np.asarray(outcome.truncated)] == env.time_limit), (
+            f"{env.name}: truncated off the time limit"
+        )
         assert np.all(clock <= env.time_limit), f"{env.name}: an episode outlived the time limit"
         ended = np.asarray(outcome.terminated | outcome.truncated)
         clock[ended] = 0
         episode, after = env.record(state)
-        goes_on = jax.tree.leaves(jax.tree.map(lambda a, b: np.asarray(a)[~ended] == np.asarray(b)[~ended], after, outcome.reached))
-        assert all(np.all(equal) for equal in goes_on), f"{env.name}: a running episode did not stay in the state reached"
+        for now, then in zip(jax.tree.leaves(after), jax.tree.leaves(outcome.reached), strict=True):
+            same = np.asarray(now)[~ended] == np.asarray(then)[~ended]
+            assert np.all(same), f"{env.name}: a running episode did not stay in the state reached"

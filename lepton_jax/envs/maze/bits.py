@@ -32,7 +32,7 @@ def unpack(words: jax.Array, places: int) -> jax.Array:
 
 
 def settle(words: jax.Array) -> jax.Array:
-    """Returns uint32 (N, words) unchanged, but computed once: XLA would else compute each word anew for each of its bits.
+    """Returns uint32 (N, words) unchanged, but computed once: XLA would else repeat that for each of its bits.
 
     Before jaxlib 0.11 the CPU compiler drops optimisation barriers before it fuses; a window of one place it keeps.
     """

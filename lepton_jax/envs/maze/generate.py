@@ -1,8 +1,8 @@
 """Maze generators: pure functions ``(key, spec) -> Level``, solvable by construction.
 
-Rooms sit at the odd coordinates of a ``size`` x ``size`` map; a generator decides which walls between neighbouring rooms
-open. ``perfect`` draws a minimum spanning tree over random edge weights, found by parallel Boruvka rounds (Boruvka 1926;
-each round merges every component with its cheapest neighbour, so ceil(log2 rooms) rounds always suffice).
+Rooms sit at the odd coordinates of a ``size`` x ``size`` map; a generator decides which walls between neighbouring
+rooms open. ``perfect`` draws a minimum spanning tree over random edge weights, found by parallel Boruvka rounds
+(Boruvka 1926; each round merges every component with its cheapest neighbour, so ceil(log2 rooms) rounds suffice).
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
     """
     ends = jnp.asarray(grid_edges(rooms))
     nodes, count = rooms * rooms, ends.shape[0]
+    if rooms == 1:  # no edge to gather from
+        return jnp.zeros(0, bool)
     keys = edge_keys(weights, rooms)
     number = jnp.uint32(_number_mask(count))
     none = jnp.uint32(0xFFFFFFFF)
@@ -95,7 +97,7 @@ def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
 
 
 def edge_keys(weights: jax.Array, rooms: int) -> jax.Array:
-    """The distinct uint32 (edges,) weights that ``spanning_tree`` compares: ``weights`` with the edge's number below."""
+    """The distinct uint32 (edges,) weights that ``spanning_tree`` compares: edge numbers below the weights."""
     count = len(grid_edges(rooms))
     mask = jnp.uint32(_number_mask(count))
     return (weights & ~mask) | jnp.arange(count, dtype=jnp.uint32)

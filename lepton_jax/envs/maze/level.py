@@ -7,7 +7,7 @@ A level is a closed rectangle of wall and free cells with a start and a goal. Ce
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,9 @@ _GLYPHS = {"#": 1, " ": 0, "S": 0, "G": 0}
 class Level(NamedTuple):
     """One maze, or a batch of mazes of one size (leading axes)."""
 
-    walls: jax.Array | np.ndarray  # bool (..., height, width); True is wall
-    start: jax.Array | np.ndarray  # int32 (...,) cell the agent starts in
-    goal: jax.Array | np.ndarray  # int32 (...,) cell to reach
+    walls: Any  # bool (..., height, width), of jax or NumPy; True is wall
+    start: Any  # int32 (...,) cell the agent starts in
+    goal: Any  # int32 (...,) cell to reach
 
 
 class LevelError(ValueError):

@@ -135,7 +135,7 @@ def _draw(free: list[Row], marks: list[jax.Array], shape: tuple[int, int, int]) 
 
     Args:
       free: the rows of the first plane.
-      marks: int32 (N,) each, the place to set on the second plane, on the third ..., counted over all planes; -1 for none.
+      marks: int32 (N,) each, the place to set on the second plane, the third ..., counted over all planes; -1: none.
       shape: planes, rows and columns.
 
     Returns:

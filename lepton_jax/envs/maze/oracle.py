@@ -58,7 +58,11 @@ def distances(walls: jax.Array, goal: jax.Array) -> jax.Array:
 
 
 def solve(
-    level: Level, gamma: jax.Array | float, slip: jax.Array | float, step_cost: jax.Array | float, goal_reward: jax.Array | float
+    level: Level,
+    gamma: jax.Array | float,
+    slip: jax.Array | float,
+    step_cost: jax.Array | float,
+    goal_reward: jax.Array | float,
 ) -> Solution:
     """Distances and Q*, by value iteration on the four-neighbour stencil.
 
@@ -96,7 +100,10 @@ def solve(
             jnp.where(wall, value, neighbour(value, move, 0.0)) for wall, move in zip(blocked, MOVES, strict=True)
         ]
         sure = jnp.stack(
-            [jnp.where(goal, goal_reward, gamma * after) - step_cost for goal, after in zip(arriving, reached, strict=True)],
+            [
+                jnp.where(goal, goal_reward, gamma * after) - step_cost
+                for goal, after in zip(arriving, reached, strict=True)
+            ],
             axis=-1,
         )
         q = (1.0 - slip) * sure + slip * jnp.mean(sure, axis=-1, keepdims=True)
@@ -116,12 +123,14 @@ def solve(
 
 def shortest_path(level: Level) -> list[int]:
     """The cells of a shortest path of one level, start and goal included; among equals, north, east, south, west."""
-    height, width = np.shape(level.walls)
+    width = np.shape(level.walls)[1]
     distance = np.asarray(distances(jnp.asarray(level.walls), jnp.asarray(level.goal))).reshape(-1)
     cell, path = int(level.start), [int(level.start)]
     while distance[cell] > 0:
         cell = next(
-            cell + row * width + column for row, column in MOVES if distance[cell + row * width + column] == distance[cell] - 1
+            cell + row * width + column
+            for row, column in MOVES
+            if distance[cell + row * width + column] == distance[cell] - 1
         )
         path.append(cell)
     return path

@@ -96,6 +96,7 @@ def transition(
     """
     action = action.astype(jnp.int32)
     if rules.slip:
+        assert draw is not None, "slip needs random bits"
         slips = (draw >> 8).astype(jnp.float32) * 2.0**-24 < hypers.slip
         action = jnp.where(slips, (draw & 3).astype(jnp.int32), action)
     move = jnp.where(action == 0, -rules.stride, jnp.where(action == 1, 1, jnp.where(action == 2, rules.stride, -1)))

@@ -7,6 +7,7 @@ import itertools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.envs.maze.generate import MazeSpec, carve, grid_edges, split_levels
@@ -29,7 +30,11 @@ def suite(name: str, spec: MazeSpec, level_seed: int, count: int, held_out: bool
 
 def fingerprint(levels: Level) -> str:
     """sha256 of a batch of levels: equal sets have equal fingerprints."""
-    parts = (np.packbits(np.asarray(levels.walls)), np.asarray(levels.start, np.int32), np.asarray(levels.goal, np.int32))
+    parts = (
+        np.packbits(np.asarray(levels.walls)),
+        np.asarray(levels.start, np.int32),
+        np.asarray(levels.goal, np.int32),
+    )
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
@@ -52,12 +57,14 @@ def small_census(size: int) -> dict[str, tuple[int, int]] | None:
     if rooms > 3:
         return None
     ends = grid_edges(rooms)
-    trees = [chosen for chosen in itertools.combinations(range(len(ends)), rooms * rooms - 1) if _is_tree(ends[list(chosen)])]
+    trees = [
+        chosen for chosen in itertools.combinations(range(len(ends)), rooms * rooms - 1) if _is_tree(ends[list(chosen)])
+    ]
     opened = np.zeros((len(trees), len(ends)), bool)
     for row, chosen in zip(opened, trees, strict=True):
         row[list(chosen)] = True
-    names = np.asarray(digest(jax.vmap(carve, (0, None))(opened, MazeSpec(size))))
-    split = np.asarray(split_of(names))
+    digests = digest(jax.vmap(carve, (0, None))(jnp.asarray(opened), MazeSpec(size)))
+    names, split = np.asarray(digests), np.asarray(split_of(digests))
     classes = lambda number: len({tuple(name) for name in names[split == number].tolist()})
     return {name: (int(np.sum(split == number)), classes(number)) for number, name in enumerate(SPLITS)}
 

@@ -67,30 +67,35 @@ def make_env(
       held_out: whether validation and test layouts are kept out of the training pool.
     """
     split = 0 if held_out else None
+    count, batch = training if isinstance(training, Endless) else (training or 0, 0)
+
+    def generate(level_key: jax.Array, purpose: jax.Array | int, number: int) -> Level:
+        if spec is None:
+            raise ValueError("an environment without a MazeSpec has no levels of its own; make pools with make_pool")
+        return split_levels(jax.random.fold_in(level_key, purpose), spec, number, split)
+
     timed = rules.observation == "vector"  # the only one that shows the time
 
     def worlds(level_key: jax.Array) -> Pool:
-        count = training.slots if isinstance(training, Endless) else training
-        return make_pool(split_levels(jax.random.fold_in(level_key, 0), spec, count, split), rules, num_envs)
+        return make_pool(generate(level_key, 0, count), rules, num_envs)
 
     def refresh(pool: Pool, level_key: jax.Array, epoch: jax.Array) -> Pool:
         """Replaces the ``batch`` oldest slots; ``epoch`` counts refreshes from 0."""
-        fresh = split_levels(jax.random.fold_in(level_key, epoch + 1), spec, training.batch, split)
-        fresh = make_pool(fresh, rules)
-        first = (epoch % (training.slots // training.batch)) * training.batch
+        fresh = make_pool(generate(level_key, epoch + 1, batch), rules)
+        first = (epoch % (count // batch)) * batch
 
         def place(old: jax.Array, new: jax.Array) -> jax.Array:
             axis = old.ndim - 1
             old = jax.lax.dynamic_update_slice_in_dim(old, new, first, axis)
             repeated = jax.lax.slice_in_dim(old, 0, num_envs - 1, axis=axis)
-            return jax.lax.dynamic_update_slice_in_dim(old, repeated, training.slots, axis)
+            return jax.lax.dynamic_update_slice_in_dim(old, repeated, count, axis)
 
         return jax.tree.map(place, pool, fresh)
 
     def reset(key: jax.Array, pool: Pool, n: int, hypers: Any, slots: jax.Array | None = None) -> State:
         del hypers
         if slots is None:
-            slots = jax.random.randint(key, (n,), 0, pool.goal.shape[0])
+            slots = jax.random.randint(key, (n,), 0, pool.goal.shape[0] - n + 1)
         return State(pool.free[:, slots], pool.goal[slots], pool.start[slots], jnp.zeros(n, jnp.uint16))
 
     def step(key: jax.Array, state: State, action: jax.Array, pool: Pool, hypers: Any) -> tuple[State, Outcome]:
@@ -123,13 +128,12 @@ def make_env(
         return draw_observation(State(free.T, goal, step[0], time), rules)
 
     def solve(pool: Pool, hypers: Any) -> Exact:
-        count = pool.goal.shape[0]
-        levels = pool_levels(pool, rules, count)
+        levels = pool_levels(pool, rules, pool.goal.shape[0])
         slip = hypers.slip if rules.slip else 0.0
         solution = oracle.solve(levels, hypers.gamma, slip, hypers.step_cost, hypers.goal_reward)
-        by_site = lambda field: field[:, 1:-1, 1:].reshape(count, rules.sites, *field.shape[3:])
+        by_site = lambda field: field[:, 1:-1, 1:].reshape(field.shape[0], rules.sites, *field.shape[3:])
         q, distance = by_site(solution.q), by_site(solution.distance).astype(jnp.int32)
-        start = (jnp.arange(count), pool.start.astype(jnp.int32))
+        start = (jnp.arange(pool.start.shape[0]), pool.start.astype(jnp.int32))
         sites = jnp.broadcast_to(jnp.arange(rules.sites, dtype=rules.site_dtype), distance.shape)
         times = (jnp.zeros(distance.shape, jnp.uint16),) if timed else ()
         return Exact(
@@ -147,7 +151,7 @@ def make_env(
         num_actions=oracle.NUM_ACTIONS,
         time_limit=rules.time_limit,
         worlds=worlds,
-        refresh=refresh if isinstance(training, Endless) else None,
+        refresh=refresh if batch else None,
         reset=reset,
         step=step,
         observe=observe,

@@ -1,0 +1,45 @@
+"""Measures the engine: ``python -m bench --tier env|generate|train``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from bench import env, generate, train
+from bench.measure import environment, print_rows
+
+TIERS = {"env": env.rows, "generate": generate.rows, "train": train.rows}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Speed of stepping, level generation and training. Compile time is apart; each figure is the "
+        "median of interleaved repetitions, with the range seen.",
+        epilog="example: python -m bench --tier env --json env.json",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--tier", choices=(*TIERS, "all"), default="all", help="what to measure (default: all)")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not a measurement")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="where to write JSON (default: bench/results/DEVICE-TIER.json)"
+    )
+    args = parser.parse_args(argv)
+    about = environment()
+    results = {}
+    for tier in TIERS if args.tier == "all" else (args.tier,):
+        began = time.perf_counter()
+        results[tier] = TIERS[tier](args.quick)
+        print_rows(f"{tier} ({time.perf_counter() - began:.0f} s)", results[tier])
+    device = about["device"].lower().replace(" ", "-")
+    path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,84 @@
+"""Stepping 13x13 mazes with auto-reset from a pool, under a random policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bench.measure import Subject, compiled, rates
+from lepton_jax.config import from_preset
+from lepton_jax.engine.program import make_hypers, program_shape, strong
+from lepton_jax.envs.maze import world
+from lepton_jax.envs.maze.generate import MazeSpec
+from lepton_jax.envs.maze.rules import Rules
+
+SIZE, STEPS = 13, 64
+ASKED = {(8192, "none"): 70e6, (8192, "full"): 20e6, (8192, "gymnax"): 5e6}
+
+
+def rows(quick: bool) -> list[dict[str, Any]]:
+    subjects = {}
+    for n in (64, 1024, 8192):
+        for observation in ("none", "full", "centred", "vector"):
+            call, _ = compiled(*native(n, observation))
+            subjects[f"{n} environments, {observation}"] = Subject(
+                call, n * STEPS, "steps/s", ASKED.get((n, observation))
+            )
+    call, _ = compiled(*through_gymnax(8192))
+    subjects["8192 environments, full, vmapped gymnax step"] = Subject(
+        call, 8192 * STEPS, "steps/s", ASKED[8192, "gymnax"]
+    )
+    return rates(subjects, 3 if quick else 15)
+
+
+def native(n: int, observation: str) -> tuple[Any, ...]:
+    """A function that steps ``n`` environments ``STEPS`` times, and its arguments; the last observation is returned."""
+    kind = "full" if observation == "none" else observation
+    rules = Rules(SIZE, SIZE, 284, kind)
+    env = world.make_env(rules, n, MazeSpec(SIZE), world.Endless(16384, 1024))
+    config = from_preset("quick")
+    hypers = strong(make_hypers(config, program_shape(config, True)))
+    pool = jax.jit(env.worlds)(jax.random.key(0))
+    state = env.reset(jax.random.key(1), pool, n, hypers)
+
+    def look(state: Any, pool: Any) -> jax.Array:
+        if observation == "none":
+            return jnp.zeros((), jnp.uint8)
+        # Flat as it lies in memory: XLA on CPU writes rows of 13 bytes one by one, a flat array with vector stores.
+        return env.observe(*env.record(state), pool).reshape(n, -1)
+
+    def play(state: Any, pool: Any, key: jax.Array) -> Any:
+        action_key, step_key = jax.random.split(key)
+        actions = jax.random.bits(action_key, (STEPS, n), jnp.uint8) & 3
+
+        def step(carry: Any, inputs: Any) -> tuple[Any, jax.Array]:
+            key, action = inputs
+            state, outcome = env.step(key, carry[0], action, pool, hypers)
+            return (state, look(state, pool)), jnp.sum(outcome.reward)
+
+        return jax.lax.scan(step, (state, look(state, pool)), (jax.random.split(step_key, STEPS), actions))
+
+    return play, state, pool, jax.random.key(2)
+
+
+def through_gymnax(n: int) -> tuple[Any, ...]:
+    """The same through the gymnax class: a key, a reset and an observation for every environment at every step."""
+    from lepton_jax.envs.maze.gym import LeptonMaze
+
+    env = LeptonMaze(size=SIZE)
+    params = env.default_params
+    observation, state = jax.vmap(env.reset, (0, None))(jax.random.split(jax.random.key(1), n), params)
+
+    def play(observation: jax.Array, state: Any, params: Any, key: jax.Array) -> Any:
+        def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            action_key, step_key = jax.random.split(key)
+            action = (jax.random.bits(action_key, (n,), jnp.uint8) & 3).astype(jnp.int32)
+            keys = jax.random.split(step_key, n)
+            seen, state, reward, *_ = jax.vmap(env.step, (0, 0, 0, None))(keys, carry[1], action, params)
+            return (seen, state), jnp.sum(reward)
+
+        return jax.lax.scan(step, (observation, state), jax.random.split(key, STEPS))
+
+    return play, observation, state, params, jax.random.key(2)

@@ -1,0 +1,66 @@
+"""Learning: env-steps a second of whole chunks, compile time, bytes a transition."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+
+from bench.measure import Subject, rates, row
+from lepton_jax.config import Config, from_preset
+from lepton_jax.engine import replay
+from lepton_jax.engine.program import make_hypers, make_program
+from lepton_jax.engine.setup import make_setup
+
+# On a GPU the presets made for it are measured as well.
+PRESETS = {"quick": 150e3, "maze9": None, "cartpole-bench": 45e3}
+GPU_PRESETS = {"maze13": None}
+
+
+def rows(quick: bool) -> list[dict[str, Any]]:
+    presets = PRESETS | (GPU_PRESETS if jax.default_backend() == "gpu" else {})
+    subjects, compiles = {}, []
+    for name, asked in presets.items():
+        config = peer_cartpole() if name == "cartpole-bench" else from_preset(name)
+        call, work, seconds, size = chunk(config)
+        subjects[f"train {name}"] = Subject(call, work, "env-steps/s", asked)
+        compiles.append(row(f"compile {name}", "s", [seconds], 6.0 if name == "quick" else None))
+        compiles.append(row(f"replay {name}", "bytes/transition", [size], 32.0 if name == "maze13" else None))
+    thirteen = from_preset("maze13")
+    program = make_program(thirteen, make_setup(thirteen).env, make_setup(thirteen).agent)
+    like = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), make_hypers(thirteen, program.shape))
+    compiles.append(
+        row("replay 13x13, endless levels", "bytes/transition", [replay.bytes_per_transition(like.ring)], 32.0)
+    )
+    return rates(subjects, 3 if quick else 7) + compiles
+
+
+def peer_cartpole() -> Config:
+    """CartPole as purejaxrl trains it: 10 environments, one gradient step of batch 128 every vector step."""
+    import dataclasses
+
+    config = from_preset("cartpole")
+    env = dataclasses.replace(config.env, num_envs=10)
+    learning = dataclasses.replace(config.replay, batch_size=128, collect=1, updates=1)
+    return dataclasses.replace(config, env=env, replay=learning)
+
+
+def chunk(config: Config) -> tuple[Any, float, float, float]:
+    """A call that runs one chunk after another; its env-steps; seconds to compile; bytes a transition."""
+    setup = make_setup(config)
+    program = make_program(config, setup.env, setup.agent)
+    hypers = make_hypers(config, program.shape)
+    keys = jax.random.key(0), jax.random.key(config.env.level_seed)
+    began = time.perf_counter()
+    init = program.init.lower(*keys, hypers).compile()
+    state = init(*keys, hypers)
+    step = program.chunk.lower(state, hypers).compile()
+    seconds = time.perf_counter() - began
+    box = [state]
+
+    def call() -> Any:
+        box[0], metrics = step(box[0], hypers)
+        return metrics
+
+    return call, program.shape.per_chunk * program.shape.steps, seconds, replay.bytes_per_transition(state.ring)
