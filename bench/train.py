@@ -11,7 +11,7 @@ from bench.measure import Subject, rates, row
 from lepton_jax.config import Config, from_preset
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import make_hypers, make_program
-from lepton_jax.engine.setup import make_setup
+from lepton_jax.engine.setup import make_setup, prepare_jax
 
 # On a GPU the presets made for it are measured as well.
 PRESETS = {"quick": 150e3, "maze9": None, "cartpole-bench": 45e3}
@@ -19,6 +19,7 @@ GPU_PRESETS = {"maze13": None}
 
 
 def rows(quick: bool) -> list[dict[str, Any]]:
+    prepare_jax(from_preset("quick"))
     presets = PRESETS | (GPU_PRESETS if jax.default_backend() == "gpu" else {})
     subjects, compiles = {}, []
     for name, asked in presets.items():
@@ -49,7 +50,7 @@ def peer_cartpole() -> Config:
 def chunk(config: Config) -> tuple[Any, float, float, float]:
     """A call that runs one chunk after another; its env-steps; seconds to compile; bytes a transition."""
     setup = make_setup(config)
-    program = make_program(config, setup.env, setup.agent)
+    program = make_program(config, setup.env, setup.agent, setup.shards)
     hypers = make_hypers(config, program.shape)
     keys = jax.random.key(0), jax.random.key(config.env.level_seed)
     began = time.perf_counter()

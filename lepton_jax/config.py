@@ -76,6 +76,7 @@ class AgentConfig:
     lr_schedule: Literal["constant", "linear", "cosine"] = "linear"  # over the whole run
     lr_end: float = 0.0  # learning rate at the end, if not constant
     adam_eps: float = 1e-5  # added to Adam's denominator
+    weight_decay: float = 0.0  # decoupled from the gradient (Loshchilov & Hutter 2019), times the learning rate
     max_grad_norm: float = 10.0  # gradients are scaled down to this global norm
     eps_start: float = 1.0  # share of random actions at the start
     eps_end: float = 0.05  # share of random actions at the end
@@ -113,6 +114,7 @@ class Config:
     run_dir: str = ""  # where the run is kept; empty = runs/PRESET-sSEED-TIME
     log_points: int = 50  # how often, over the run, metrics are read and the policy is validated
     display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = a bar on a terminal, else plain lines
+    shards: int = 0  # devices (on a CPU: cores) that share one run; 0 = as many as pay
     matmul_precision: Literal["default", "high", "highest"] = "highest"  # of float32 matrix products on accelerators
     env: EnvConfig = field(default_factory=EnvConfig)
     net: NetConfig = field(default_factory=NetConfig)
@@ -134,6 +136,7 @@ class Hypers(NamedTuple):
     lr_end: Scalar
     lr_horizon: Scalar  # gradient steps over which the learning rate falls
     adam_eps: Scalar
+    weight_decay: Scalar
     max_grad_norm: Scalar
     eps_start: Scalar
     eps_end: Scalar
@@ -280,8 +283,12 @@ def validate(config: Config) -> Config:
     check(0.0 <= c.agent.lr_end < math.inf, "agent.lr_end", "0 or more")
     for name in ("agent.adam_eps", "agent.max_grad_norm", "agent.huber_delta"):
         check(0.0 < _look_up(c, name) < math.inf, name, "a positive number")
+    check(0.0 <= c.agent.weight_decay < math.inf, "agent.weight_decay", "0 or more")
     check(0.0 <= c.agent.eps_ladder_power < math.inf, "agent.eps_ladder_power", "0 or more")
     check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
+    check(c.shards >= 0, "shards", "0 (as many as pay) or more")
+    for name in ("env.num_envs", "replay.batch_size"):
+        check(_look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
     rows = (c.agent.n_step + 1) * env.num_envs
     check(
         c.replay.capacity >= rows + env.num_envs * c.replay.collect,

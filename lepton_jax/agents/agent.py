@@ -21,13 +21,16 @@ class Batch(NamedTuple):
 class Agent(NamedTuple):
     """An agent, like an optax transformation: a record of pure functions. B environments or transitions at once.
 
-    ``first`` is True where an episode begins, so that a recurrent agent knows when to forget.
+    ``first`` is True where an episode begins, so that a recurrent agent knows when to forget. ``average`` takes the
+    mean of a gradient over all devices that learn together; every agent must apply it before its optimiser.
     """
 
     init: Callable[..., Any]  # (key, observation spec, num_actions, hypers) -> agent state
     carry: Callable[[int], Any]  # (B) -> carry of B environments: recurrence, exploration; () if none
     q_values: Callable[..., Any]  # (agent state, carry, observation, first) -> (float32 (B, A), carry)
     act: Callable[..., Any]  # (agent state, carry, observation, first, key, epsilon) -> (int32 (B,), carry)
-    learn: Callable[..., Any]  # (agent state, Batch, key, hypers) -> (agent state, priority (B,) or None, metrics)
+    learn: Callable[
+        ..., Any
+    ]  # (agent state, Batch, key, hypers, average) -> (agent state, priority (B,) or None, metrics)
     policy: Callable[[Any], Any]  # (agent state) -> the part that acts, which is saved as the policy
     with_policy: Callable[[Any, Any], Any]  # (agent state, policy) -> agent state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -59,10 +60,11 @@ def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
         return jnp.mean(each), jnp.mean(q)
 
     def learn(
-        state: DQNState, batch: Batch, key: jax.Array, hypers: Any
+        state: DQNState, batch: Batch, key: jax.Array, hypers: Any, average: Callable[[Any], Any] = lambda tree: tree
     ) -> tuple[DQNState, None, dict[str, jax.Array]]:
         del key
         (value, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, state.target, batch, hypers)
+        gradient = average(gradient)
         optimizer = _optimizer(agent, hypers, _learning_rate(agent, hypers, state.steps))
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -73,7 +75,7 @@ def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
         else:
             copy = steps % agent.target_period == 0
             target = jax.tree.map(lambda t, p: jnp.where(copy, p, t), state.target, params)
-        metrics = {"loss": value, "q_mean": q_mean, "grad_norm": optax.global_norm(gradient)}
+        metrics = {"loss": value, "q_mean": q_mean, "grad_norm": optax.tree.norm(gradient)}
         return DQNState(params, target, opt_state, steps), None, metrics
 
     return Agent(
@@ -100,5 +102,6 @@ def _optimizer(agent: AgentConfig, hypers: Any, learning_rate: jax.Array) -> opt
     return optax.chain(
         optax.clip_by_global_norm(hypers.max_grad_norm),
         scale(eps=hypers.adam_eps),
+        optax.add_decayed_weights(hypers.weight_decay),
         optax.scale_by_learning_rate(learning_rate),
     )

@@ -18,13 +18,16 @@ def cosine(step: jax.Array, start: jax.Array, end: jax.Array, horizon: jax.Array
     return end + 0.5 * (start - end) * (1.0 + jnp.cos(jnp.pi * done))
 
 
-def ladder(epsilon: jax.Array, n: int, power: jax.Array) -> jax.Array:
-    """An epsilon for each of ``n`` environments: epsilon ** (1 + power * i / (n - 1)) (Horgan et al. 2018, 1803.00933).
+def ladder(epsilon: jax.Array, place: jax.Array, n: int, power: jax.Array) -> jax.Array:
+    """The epsilon of environment ``place`` of ``n``: epsilon ** (1 + power * place / (n - 1)) (Horgan et al. 2018).
+
+    Args:
+      epsilon, power: float32 (). place: int (B,), from 0 to n - 1. n: static.
 
     Returns:
-      float32 (n,), falling from ``epsilon`` to ``epsilon ** (1 + power)``.
+      float32 (B,): ``epsilon`` at place 0, falling to ``epsilon ** (1 + power)`` at the last (arXiv 1803.00933).
     """
-    return epsilon ** (1.0 + power * jnp.arange(n, dtype=jnp.float32) / max(n - 1, 1))
+    return epsilon ** (1.0 + power * place.astype(jnp.float32) / max(n - 1, 1))
 
 
 def epsilon_greedy(key: jax.Array, q: jax.Array, epsilon: jax.Array) -> jax.Array:

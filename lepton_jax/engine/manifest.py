@@ -30,6 +30,7 @@ def describe(
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "device": device_name(),
         "devices": jax.device_count(),
+        "shards": setup.shards,
         "platform": jax.default_backend(),
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "matmul_precision": config.matmul_precision,

@@ -16,12 +16,14 @@ import jax.numpy as jnp
 from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent, Batch
 from lepton_jax.config import Config, Hypers
-from lepton_jax.engine import replay
+from lepton_jax.engine import replay, shard
+from lepton_jax.engine.shard import OWN, SHARED
 from lepton_jax.envs.vector import VectorEnv
 
 
 class State(NamedTuple):
-    """Everything a run is, between two chunks."""
+    """Everything a run is, between two chunks. N environments; with several shards, what each shard keeps of its own
+    (env_state, first, ring, carry) has one more leading axis, the shard's."""
 
     clock: jax.Array  # int32 (): iterations done; the same for all lanes
     birth: jax.Array  # int32 (): iteration at which this run began
@@ -83,6 +85,7 @@ def make_hypers(config: Config, shape: Shape) -> Hypers:
         lr_end=agent.lr_end,
         lr_horizon=float(iterations * config.replay.updates),
         adam_eps=agent.adam_eps,
+        weight_decay=agent.weight_decay,
         max_grad_norm=agent.max_grad_norm,
         eps_start=agent.eps_start,
         eps_end=agent.eps_end,
@@ -99,11 +102,12 @@ def strong(hypers: Hypers) -> Hypers:
     return Hypers(*(jnp.asarray(value, jnp.float32) for value in hypers))
 
 
-def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
-    """The training program of one run."""
+def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) -> Program:
+    """The training program of one run, over ``shards`` devices. ``env`` is what one shard steps."""
     shape = program_shape(config, env.refresh is not None)
-    envs, collect, updates = config.env.num_envs, config.replay.collect, config.replay.updates
-    batch_size, n_step = config.replay.batch_size, config.agent.n_step
+    envs, collect, updates = config.env.num_envs // shards, config.replay.collect, config.replay.updates
+    batch_size, n_step = config.replay.batch_size // shards, config.agent.n_step
+    totals = ("reward", "terminated", "truncated")
 
     def rollout(state: State, key: jax.Array, hypers: Hypers, act: Callable[..., Any]) -> tuple[State, replay.Rollout]:
         """``collect`` steps of every environment under ``act(carry, observation, first, key)``."""
@@ -146,17 +150,20 @@ def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
                 discount=sample.discount,
                 next_observation=env.observe(sample.episode, sample.next_step, state.worlds),
             )
-            agent_state, _, metrics = agent.learn(agent_state, batch, key, hypers)
+            average = lambda gradient: shard.average(gradient, shards)
+            agent_state, _, metrics = agent.learn(agent_state, batch, key, hypers, average)
             return agent_state, metrics
 
         agent_state, metrics = jax.lax.scan(update, state.agent_state, (drawn, jax.random.split(learn_key, updates)))
         return state._replace(agent_state=agent_state), jax.tree.map(jnp.mean, metrics)
 
     def iteration(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
-        act_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.clock))
+        act_key, learn_key = jax.random.split(shard.own_key(jax.random.fold_in(state.key, state.clock), shards))
         age = state.clock - state.birth
         epsilon = explore.linear(age, hypers.eps_start, hypers.eps_end, hypers.eps_horizon)
-        each = explore.ladder(epsilon, envs, hypers.eps_ladder_power) if config.agent.eps_ladder else epsilon
+        place = shard.first_env(envs, shards) + jnp.arange(envs)
+        rungs = config.env.num_envs
+        each = explore.ladder(epsilon, place, rungs, hypers.eps_ladder_power) if config.agent.eps_ladder else epsilon
         policy = lambda carry, observation, first, key: agent.act(
             state.agent_state, carry, observation, first, key, each
         )
@@ -179,6 +186,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
     def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
         hypers = strong(hypers)
         agent_key, env_key, warm_key, run_key = (jax.random.fold_in(key, purpose) for purpose in range(4))
+        env_key, warm_key = shard.own_key(env_key, shards), shard.own_key(warm_key, shards)
         worlds = env.worlds(level_key)
         state = State(
             clock=jnp.int32(0),
@@ -205,7 +213,11 @@ def make_program(config: Config, env: VectorEnv, agent: Agent) -> Program:
     def chunk(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
         hypers = strong(hypers)
         state, metrics = jax.lax.scan(lambda state, _: segment(state, hypers, level_key), state, length=shape.segments)
-        totals = ("reward", "terminated", "truncated")
-        return state, {name: jnp.sum(m) if name in totals else jnp.mean(m) for name, m in metrics.items()}
+        metrics = {name: jnp.sum(m) if name in totals else jnp.mean(m) for name, m in metrics.items()}
+        return state, shard.mean_over(metrics, totals, shards)
 
+    own = {"env_state", "first", "ring", "carry"}
+    layout = State._make(OWN if name in own else SHARED for name in State._fields)
+    init = shard.spread(init, shards, (SHARED, SHARED, SHARED), layout)
+    chunk = shard.spread(chunk, shards, (layout, SHARED), (layout, SHARED))
     return Program(shape, jax.jit(init), jax.jit(chunk, donate_argnums=0))

@@ -149,9 +149,8 @@ def n_step_return(reward: jax.Array, ended: jax.Array, gamma: jax.Array) -> tupl
 
 
 def bytes_per_transition(ring: Ring) -> float:
-    """Bytes of the whole ring over its transitions. Takes arrays or their shapes."""
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(ring))
-    return size / (ring.action.shape[0] * ring.action.shape[1])
+    """Bytes of the whole ring over its transitions. Takes arrays or their shapes, of one shard or of all."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(ring)) / ring.action.size
 
 
 def _slots(length: int, time_limit: int) -> int:

@@ -17,6 +17,7 @@ from lepton_jax.engine import checkpoint, evaluation, manifest, replay
 from lepton_jax.engine.metrics import Event, Files, Observer, refuse_used, to_json
 from lepton_jax.engine.program import Program, State, make_hypers, make_program, strong
 from lepton_jax.engine.setup import LevelSet, Setup, make_setup, prepare_jax
+from lepton_jax.engine.shard import on_one
 from lepton_jax.envs.vector import Exact
 
 FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
@@ -48,7 +49,7 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
     refuse_used(folder)
     prepare_jax(config)
     setup = make_setup(config)
-    program = make_program(config, setup.env, setup.agent)
+    program = make_program(config, setup.env, setup.agent, setup.shards)
     hypers = make_hypers(config, program.shape)
     compiled = _compile(config, program, hypers)
     evaluator = Evaluator(setup, hypers)
@@ -64,7 +65,7 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
         observer.begin(config, facts)
 
     trained = _train(compiled, program, hypers, setup, evaluator, observers)
-    agent_state = trained.state.agent_state
+    agent_state = on_one(trained.state.agent_state)
     final, best = setup.agent.policy(agent_state), trained.best
     summary = evaluator.report(agent_state) | {
         "best": evaluator.report(setup.agent.with_policy(agent_state, best)) | {"env_steps": trained.best_steps},
@@ -200,11 +201,12 @@ def _train(
         metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
         seconds += time.perf_counter() - began
         env_steps += shape.per_chunk * shape.steps
-        validation = evaluator.validate(state.agent_state)
+        agent_state = on_one(state.agent_state)
+        validation = evaluator.validate(agent_state)
         score = _score(validation)
         if best is None or score > best_score:
             # A copy: the next chunk takes the state's own buffers.
-            best = jax.tree.map(jnp.copy, setup.agent.policy(state.agent_state))
+            best = jax.tree.map(jnp.copy, setup.agent.policy(agent_state))
             best_score, best_steps = score, env_steps
         latest = lambda state=state, number=number: _latest(
             state, setup, (shape.warmup + number * shape.per_chunk) % shape.blocks
@@ -232,9 +234,12 @@ def _score(figures: dict[str, float]) -> tuple[float, ...]:
 
 def _latest(state: State, setup: Setup, blocks_written: int) -> tuple[np.ndarray, int, float]:
     """Observation, action and reward of environment 0 at the last step taken."""
-    ring = state.ring
+    ring, worlds = state.ring, state.worlds
+    if setup.shards > 1:
+        ring = jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], ring)
+        worlds = on_one(worlds)
     length = ring.action.shape[0] // jax.tree.leaves(ring.truncated)[0].shape[0]
     row = (blocks_written * length - 1) % ring.action.shape[0]
     pick = lambda tree: jax.tree.map(lambda leaf: leaf[row, :1], tree)
-    observation = setup.env.observe(pick(ring.episode), pick(ring.step), state.worlds)
+    observation = setup.env.observe(pick(ring.episode), pick(ring.step), worlds)
     return np.asarray(observation)[0], int(ring.action[row, 0]), float(ring.reward[row, 0])

@@ -12,6 +12,7 @@ import numpy as np
 from lepton_jax.agents.agent import Agent
 from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import MAZE, Config, ConfigError
+from lepton_jax.engine.shard import count_shards, prepare_devices
 from lepton_jax.envs.maze import rules, suites, world
 from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.level import Level, from_text, pad, stack
@@ -30,7 +31,9 @@ class LevelSet(NamedTuple):
 class Setup(NamedTuple):
     """The parts of a run."""
 
-    env: VectorEnv
+    shards: int  # devices the run is spread over
+
+    env: VectorEnv  # of one shard
     agent: Agent
     validation: LevelSet
     test: LevelSet
@@ -44,6 +47,7 @@ def cache_dir() -> Path:
 
 def prepare_jax(config: Config) -> None:
     """Settings of jax that a run depends on; the compilation cache unless the user has set one."""
+    prepare_devices(config)
     jax.config.update(
         "jax_default_matmul_precision", config.matmul_precision if config.matmul_precision != "default" else None
     )
@@ -63,13 +67,16 @@ def make_setup(config: Config) -> Setup:
     env_, spec = config.env, maze_spec(config)
     training = world.Endless(env_.pool, env_.refresh_levels) if env_.levels == 0 else env_.levels
     maze_rules = make_rules(config)
-    env = world.make_env(maze_rules, env_.num_envs, spec, training, env_.held_out)
+    shards = count_shards(config)
+    env = world.make_env(maze_rules, env_.num_envs // shards, spec, training, env_.held_out)
     sets = {
         name: maze_set(suites.suite(name, spec, env_.level_seed, count, env_.held_out), maze_rules)
         for name, count in (("validation", config.eval.validation_levels), ("test", config.eval.test_levels))
     }
     agent = make_dqn(config.net, config.agent, env.num_actions)
-    return Setup(env, agent, sets["validation"], sets["test"], suites.describe(env_.size, env_.held_out, env_.braid))
+    return Setup(
+        shards, env, agent, sets["validation"], sets["test"], suites.describe(env_.size, env_.held_out, env_.braid)
+    )
 
 
 def suite_setup(config: Config, setup: Setup, name: str) -> Setup:
@@ -117,7 +124,9 @@ def _generic(config: Config) -> Setup:
         )
     keys = LevelSet((), config.eval.episodes, None)
     agent = make_dqn(config.net, config.agent, env.num_actions)
-    return Setup(env, agent, keys, keys, f"{env.name}: {config.eval.episodes} episodes with fixed keys")
+    return Setup(
+        count_shards(config), env, agent, keys, keys, f"{env.name}: {config.eval.episodes} episodes with fixed keys"
+    )
 
 
 def maze_spec(config: Config) -> MazeSpec:

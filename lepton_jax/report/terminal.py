@@ -81,8 +81,9 @@ def headline(about: Mapping[str, Any]) -> list[str]:
     replay = about["replay"]
     return [
         about["levels"]["note"],
-        f"{about['device']} with {about['threads']} threads; replay {replay['transitions']:,} transitions x "
-        f"{replay['bytes_per_transition']:.1f} bytes; state {about['state_bytes'] / 2**20:.1f} MiB",
+        f"{about['device']}, {about['threads']} threads, {about['shards']} sharing the run; "
+        f"replay {replay['transitions']:,} transitions x {replay['bytes_per_transition']:.1f} bytes; "
+        f"state {about['state_bytes'] / 2**20:.1f} MiB",
     ]
 
 

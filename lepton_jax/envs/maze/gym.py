@@ -20,7 +20,7 @@ from gymnax.environments import environment, spaces
 
 from lepton_jax.envs.maze import bits
 from lepton_jax.envs.maze.generate import MazeSpec, split_levels
-from lepton_jax.envs.maze.level import MAX_SIDE, SPLITS, Level
+from lepton_jax.envs.maze.level import MAX_SIDE, SPLITS, Level, LevelError
 from lepton_jax.envs.maze.observe import observation_spec
 from lepton_jax.envs.maze.observe import observe as draw_observation
 from lepton_jax.envs.maze.oracle import NUM_ACTIONS
@@ -115,11 +115,18 @@ class LeptonMaze(environment.Environment[EnvState, EnvParams]):
         return _default_params(self._static)
 
     def with_levels(self, levels: Level) -> EnvParams:
-        """The default parameters with other levels to play: a batch (one leading axis) of this environment's size."""
+        """The default parameters with other levels to play.
+
+        Args:
+          levels: a batch (one leading axis) of this environment's size; any number of levels.
+
+        Raises:
+          LevelError: the levels are of another size.
+        """
         shape, expected = np.shape(levels.walls)[1:], (self.rules.height, self.rules.width)
         if shape != expected:
-            raise ValueError(f"{ENV_ID}: levels of shape {shape}; expected a batch of {expected}")
-        return dataclasses.replace(self.default_params, pool=make_pool(levels, self.rules))
+            raise LevelError(f"{ENV_ID}: levels of shape {shape}; expected a batch of {expected}")
+        return dataclasses.replace(self.default_params, pool=_pack(levels, self.rules))
 
     @partial(jax.jit, static_argnames=("self",))
     def step(
@@ -238,13 +245,17 @@ class _Static(NamedTuple):
     level_seed: int
 
 
+_generate = jax.jit(split_levels, static_argnums=(1, 2, 3))
+_pack = jax.jit(make_pool, static_argnums=1)
+
+
 @lru_cache
 def _default_params(static: _Static) -> EnvParams:
     # gymnax asks for the defaults inside its jitted step; what is kept must not belong to that trace.
     with jax.ensure_compile_time_eval():
         key = jax.random.fold_in(jax.random.key(static.level_seed), 0)
-        levels = jax.jit(split_levels, static_argnums=(1, 2, 3))(key, static.spec, static.pool, SPLITS.index("train"))
-        pool = make_pool(levels, static.rules)
+        levels = _generate(key, static.spec, static.pool, SPLITS.index("train"))
+        pool = _pack(levels, static.rules)
     return EnvParams(max_steps_in_episode=static.rules.time_limit, pool=pool, slip=0.1 if static.rules.slip else 0.0)
 
 

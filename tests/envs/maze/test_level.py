@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import plain
@@ -5,6 +6,8 @@ import pytest
 
 from lepton_jax.envs.maze import level as levels
 from lepton_jax.envs.maze.level import Level, LevelError
+
+digest, split_of = jax.jit(levels.digest), jax.jit(levels.split_of)
 
 TEXT = """\
 #######
@@ -114,7 +117,9 @@ def test_symmetries(text, count):
     assert len({levels.to_str(image) for image in found}) == count
     # Start and goal follow: the number of steps between them, and each one's walls around it, stay as they are.
     for image in found:
-        steps = [plain.distances(np.asarray(one.walls), int(one.goal)).reshape(-1)[int(one.start)] for one in (level, image)]
+        steps = [
+            plain.distances(np.asarray(one.walls), int(one.goal)).reshape(-1)[int(one.start)] for one in (level, image)
+        ]
         assert steps[0] == steps[1]
     marks = np.zeros(level.walls.shape, int)
     marks.reshape(-1)[[int(level.start), int(level.goal)]] = 1, 2
@@ -131,7 +136,7 @@ def test_symmetries(text, count):
 def test_digest_names_the_class(small):
     assert len(small) == 192  # the number of spanning trees of the 3x3 grid
     assert len({walls.tobytes() for walls in small}) == 192
-    names = [tuple(name) for name in np.asarray(levels.digest(jnp.asarray(small))).tolist()]
+    names = [tuple(name) for name in np.asarray(digest(jnp.asarray(small))).tolist()]
     by_digest = {name: {canonical(w) for w, n in zip(small, names, strict=True) if n == name} for name in set(names)}
     assert len(by_digest) == 28
     assert all(len(classes) == 1 for classes in by_digest.values())
@@ -140,9 +145,9 @@ def test_digest_names_the_class(small):
 
 def test_digest_is_the_same_for_all_images():
     walls = levels.from_str(TEXT).walls
-    assert len(np.unique(levels.digest(jnp.asarray(np.stack(images(walls)))), axis=0)) == 1
+    assert len(np.unique(digest(jnp.asarray(np.stack(images(walls)))), axis=0)) == 1
     oblong = levels.from_str(OBLONG).walls
-    assert len({tuple(np.asarray(levels.digest(jnp.asarray(image))).tolist()) for image in images(oblong)}) == 1
+    assert len({tuple(np.asarray(digest(jnp.asarray(image))).tolist()) for image in images(oblong)}) == 1
 
 
 def test_digest_tells_near_layouts_apart():
@@ -151,14 +156,14 @@ def test_digest_tells_near_layouts_apart():
     near = np.stack([walls] * 122)
     for number in range(121):
         near[number, 1 + number // 11, 1 + number % 11] ^= True
-    names = np.asarray(levels.digest(jnp.asarray(near)))
+    names = np.asarray(digest(jnp.asarray(near)))
     assert len({canonical(one) for one in near}) == 122
     assert len(np.unique(names, axis=0)) == 122
     assert len(np.unique(names[:, 0])) == len(np.unique(names[:, 1])) == 122
 
 
 def test_split_shares_at_7x7(small):
-    split = np.asarray(levels.split_of(levels.digest(jnp.asarray(small))))
+    split = np.asarray(split_of(digest(jnp.asarray(small))))
     classes = {canonical(walls): int(part) for walls, part in zip(small, split, strict=True)}
     assert all(classes[canonical(walls)] == part for walls, part in zip(small, split, strict=True))
     assert np.bincount(list(classes.values())).tolist() == [17, 4, 7]
@@ -167,13 +172,13 @@ def test_split_shares_at_7x7(small):
 
 def test_the_single_class_at_5x5_is_for_training():
     walls = np.stack(list(plain.spanning_trees(2)))
-    assert np.asarray(levels.split_of(levels.digest(jnp.asarray(walls)))).tolist() == [0, 0, 0, 0]
+    assert np.asarray(split_of(digest(jnp.asarray(walls)))).tolist() == [0, 0, 0, 0]
 
 
 def test_split_shares_of_many_layouts():
     rng = np.random.default_rng(1)
     walls = np.stack([plain.random_walls(rng, 11, 13, 0.5) for _ in range(8000)])
-    split = np.asarray(levels.split_of(levels.digest(jnp.asarray(walls))))
+    split = np.asarray(split_of(digest(jnp.asarray(walls))))
     assert split.dtype == np.int32
     share = np.bincount(split, minlength=3) / len(split)
     expected = np.array([5, 1, 2]) / 8

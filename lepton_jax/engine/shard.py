@@ -1,0 +1,113 @@
+"""One run over several devices: each keeps its share of the environments and of the ring; gradients are averaged.
+
+On a CPU the devices are cores. XLA splits one small matrix product badly over cores; two halves of the batch on two
+virtual devices, with a single all-reduce an update, run nearly twice as fast.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
+
+from lepton_jax.config import Config, ConfigError
+
+AXIS = "shard"
+OWN, SHARED = PartitionSpec(AXIS), PartitionSpec()
+# A smaller share of a batch than this is not worth a device.
+_SMALLEST_SHARE = 128
+
+
+def prepare_devices(config: Config) -> None:
+    """Asks jax for as many CPU devices as the run wants; without effect once jax has started, or with a GPU."""
+    wanted = config.shards or _automatic(config, os.cpu_count() or 1)
+    try:
+        if jax.config.values["jax_num_cpu_devices"] < wanted:
+            jax.config.update("jax_num_cpu_devices", wanted)
+    except RuntimeError:
+        pass  # jax has started; count_shards takes what there is
+
+
+def count_shards(config: Config) -> int:
+    """Devices the run is spread over: ``config.shards``, or what fits the devices and the sizes.
+
+    Raises:
+      ConfigError: there are not as many devices as were asked for.
+    """
+    there = jax.local_device_count()
+    if config.shards > there:
+        raise ConfigError(f"shards = {config.shards}, but jax has {there} devices; use --shards {there} or fewer")
+    return config.shards or _automatic(config, there)
+
+
+def _automatic(config: Config, devices: int) -> int:
+    shards = 1
+    while (
+        2 * shards <= devices
+        and config.env.num_envs % (2 * shards) == 0
+        and config.replay.batch_size % (2 * shards) == 0
+        and config.replay.batch_size // (2 * shards) >= _SMALLEST_SHARE
+    ):
+        shards *= 2
+    return shards
+
+
+def own_key(key: jax.Array, shards: int) -> jax.Array:
+    """A key of this shard's own."""
+    return key if shards == 1 else jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+
+
+def first_env(envs: int, shards: int) -> jax.Array | int:
+    """The number, in the whole run, of this shard's first environment; ``envs`` is the number of its own."""
+    return 0 if shards == 1 else jax.lax.axis_index(AXIS) * envs
+
+
+def average(tree: Any, shards: int) -> Any:
+    """The mean of a float tree over all shards, by one all-reduce: each costs tens of microseconds on a CPU."""
+    if shards == 1:
+        return tree
+    flat, restore = ravel_pytree(tree)
+    return restore(jax.lax.pmean(flat, AXIS))
+
+
+def spread(function: Callable[..., Any], shards: int, inputs: Any, outputs: Any) -> Callable[..., Any]:
+    """Runs ``function`` once a shard.
+
+    Args:
+      function: takes and returns the arrays of one shard.
+      shards: how many.
+      inputs, outputs: trees of ``OWN`` and ``SHARED`` that prefix the arguments and the result. An OWN leaf has one
+        more leading axis outside, the shard's; a SHARED one is the same on all of them.
+
+    Returns:
+      A function of whole arrays; ``function`` itself where there is one shard.
+    """
+    if shards == 1:
+        return function
+    strip = lambda spec, tree: jax.tree.map(lambda leaf: leaf[0], tree) if spec == OWN else tree
+    wrap = lambda spec, tree: jax.tree.map(lambda leaf: leaf[None], tree) if spec == OWN else tree
+    is_spec = lambda node: isinstance(node, PartitionSpec)
+    each = lambda change, specs, trees: jax.tree.map(change, specs, trees, is_leaf=is_spec)
+
+    def one(*args: Any) -> Any:
+        return each(wrap, outputs, function(*each(strip, inputs, args)))
+
+    mesh = jax.make_mesh((shards,), (AXIS,), devices=jax.local_devices()[:shards])
+    return jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
+
+
+def on_one(tree: Any) -> Any:
+    """The first device's copy of a tree that is the same on all."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def mean_over(values: dict[str, jax.Array], sums: tuple[str, ...], shards: int) -> dict[str, jax.Array]:
+    """Metrics of all shards: the mean, or the sum of those named in ``sums``."""
+    if shards == 1:
+        return values
+    means = average(values, shards)
+    return {name: value * shards if name in sums else value for name, value in means.items()}

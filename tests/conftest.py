@@ -1,0 +1,9 @@
+"""What all tests share: one cache of compiled programs a session, for this process and those it starts."""
+
+import os
+import tempfile
+
+# Set before jax is imported anywhere, and inherited by the commands that tests run.
+_cache = tempfile.TemporaryDirectory(prefix="lepton-jax-tests-", ignore_cleanup_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
