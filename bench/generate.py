@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from bench.measure import Subject, compiled, rates
-from lepton_jax.envs.maze.generate import MazeSpec, perfect, split_levels
+from lepton_jax.envs.maze.generate import MazeSpec, batch, split_levels
 from lepton_jax.envs.maze.oracle import distances
 
 BATCH = 1024
@@ -19,7 +19,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         spec = MazeSpec(size)
 
         def plain(key: jax.Array, spec: MazeSpec = spec) -> Any:
-            return jax.vmap(perfect, (0, None))(jax.random.split(key, BATCH), spec)
+            return batch(key, spec, BATCH)
 
         def solved(key: jax.Array, plain: Any = plain) -> Any:
             levels = plain(key)

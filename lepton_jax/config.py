@@ -100,8 +100,8 @@ class ReplayConfig:
 class EvalConfig:
     """Greedy episodes on fixed levels, one each."""
 
-    validation_levels: int = 512  # maze: levels that choose the best policy
-    test_levels: int = 1024  # maze: levels of the final report
+    validation_levels: int = 1024  # maze: levels that choose the best policy
+    test_levels: int = 1024  # maze: levels of the final report; as many as above saves a compilation
     episodes: int = 100  # other environments: episodes with fixed keys
 
 
@@ -112,7 +112,7 @@ class Config:
     seed: int = 0  # of everything but the levels
     total_steps: int = 8_000_000  # environment steps, all environments together; rounded up to whole chunks
     run_dir: str = ""  # where the run is kept; empty = runs/PRESET-sSEED-TIME
-    log_points: int = 50  # how often, over the run, metrics are read and the policy is validated
+    log_points: int = 40  # how often, over the run, metrics are read and the policy is validated
     display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = a bar on a terminal, else plain lines
     shards: int = 0  # devices (on a CPU: cores) that share one run; 0 = as many as pay
     matmul_precision: Literal["default", "high", "highest"] = "highest"  # of float32 matrix products on accelerators
@@ -147,13 +147,30 @@ class Hypers(NamedTuple):
     slip: Scalar
 
 
+# Small layouts are few, so that a network learns them by heart unless its weights are kept small; and a discount of 0.9
+# keeps the values of right and wrong moves apart.
+_SMALL_MAZES: dict[str, Any] = {
+    "gamma": 0.9,
+    "n_step": 2,
+    "lr": 2e-3,
+    "tau": 0.01,
+    "weight_decay": 0.1,
+    "eps_end": 0.3,
+    "eps_ladder": True,
+}
 # Each preset: the changes it makes to the defaults; a table named after a kind of agent holds for that kind alone.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {},
+    "quick": {
+        "total_steps": 6_000_000,
+        "env": {"size": 7, "observation": "full"},
+        "net": {"width": 128, "layer_norm": True},
+        "dqn": {"agent": _SMALL_MAZES, "replay": {"batch_size": 256, "updates": 8}},
+    },
     "maze9": {
-        "total_steps": 20_000_000,
-        "env": {"size": 9, "pool": 131_072},
-        "net": {"width": 256},
+        "total_steps": 24_000_000,
+        "env": {"size": 9, "pool": 131_072, "refresh_levels": 4096},
+        "net": {"width": 256, "layer_norm": True},
+        "dqn": {"agent": _SMALL_MAZES, "replay": {"batch_size": 512, "updates": 4}},
     },
     "maze13": {
         "total_steps": 400_000_000,
@@ -289,6 +306,7 @@ def validate(config: Config) -> Config:
     check(c.shards >= 0, "shards", "0 (as many as pay) or more")
     for name in ("env.num_envs", "replay.batch_size"):
         check(_look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
+    check(c.replay.capacity < 2**31, "replay.capacity", "less than 2147483648: transitions are numbered in 32 bits")
     rows = (c.agent.n_step + 1) * env.num_envs
     check(
         c.replay.capacity >= rows + env.num_envs * c.replay.collect,

@@ -72,7 +72,7 @@ def evaluate(
     from lepton_jax.engine import checkpoint
     from lepton_jax.engine.program import make_hypers, program_shape
     from lepton_jax.engine.run import Evaluator
-    from lepton_jax.engine.setup import level_setup, make_setup, prepare_jax, suite_setup
+    from lepton_jax.engine.setup import file_set, level_set, make_setup, prepare_jax
 
     prepare_jax(config)
     setup = make_setup(config)
@@ -81,11 +81,11 @@ def evaluate(
     agent_state = jax.jit(init)()
     stored, about = checkpoint.load_policy(folder / "policy" / policy, setup.agent.policy(agent_state))
     if level_text is not None:
-        setup = level_setup(config, setup, level_text, source)
-    elif config.env.id == MAZE:
-        setup = suite_setup(config, setup, suite)
-    figures = Evaluator(setup, hypers).report(setup.agent.with_policy(agent_state, stored))
-    return {"levels": source if level_text is not None else suite, "episodes": setup.test.size, **figures, **about}
+        env, levels = file_set(config, setup, level_text, source)
+    else:
+        env, levels = setup.env, level_set(config, suite, config.eval.test_levels)
+    figures = Evaluator(env, setup.agent, hypers).report(setup.agent.with_policy(agent_state, stored), levels)
+    return {"levels": levels.name, "episodes": levels.size, **figures, **about}
 
 
 if __name__ == "__main__":

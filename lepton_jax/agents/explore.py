@@ -37,10 +37,24 @@ def epsilon_greedy(key: jax.Array, q: jax.Array, epsilon: jax.Array) -> jax.Arra
       key: typed key. q: float32 (B, A). epsilon: float32 () or (B,).
 
     Returns:
-      int32 (B,). Among equal values the lowest action.
+      int32 (B,).
     """
     batch, actions = q.shape
-    coin_key, action_key = jax.random.split(key)
-    explore = jax.random.uniform(coin_key, (batch,)) < epsilon
-    random_action = jax.random.randint(action_key, (batch,), 0, actions)
-    return jnp.where(explore, random_action, jnp.argmax(q, axis=-1)).astype(jnp.int32)
+    # One call for coin and action: each would be compiled, and run, apart.
+    coin, draw = jax.random.bits(key, (2, batch), jnp.uint32)
+    explore = (coin >> 8).astype(jnp.float32) * 2.0**-24 < epsilon
+    return jnp.where(explore, _action(draw, actions), greedy(q))
+
+
+def greedy(q: jax.Array) -> jax.Array:
+    """The best action of each row: float32 (B, A) -> int32 (B,). Among equal values the lowest."""
+    return jnp.argmax(q, axis=-1).astype(jnp.int32)
+
+
+def uniform(key: jax.Array, batch: int, actions: int) -> jax.Array:
+    """Uniform actions, int32 (batch,)."""
+    return _action(jax.random.bits(key, (batch,), jnp.uint32), actions)
+
+
+def _action(word: jax.Array, actions: int) -> jax.Array:
+    return (word % jnp.uint32(actions)).astype(jnp.int32)  # biased by less than actions / 2**32

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent
 from lepton_jax.envs.vector import Exact, VectorEnv
 
@@ -43,10 +44,9 @@ def play(
 
     def step(playing: Any) -> Any:
         time, state, carry, first, done, discount, seen = playing
-        act_key, step_key = jax.random.split(jax.random.fold_in(play_key, time))
-        observation = env.observe(*env.record(state), worlds)
-        action, carry = agent.act(agent_state, carry, observation, first, act_key, jnp.float32(0.0))
-        state, outcome = env.step(step_key, state, action, worlds, hypers)
+        q, carry = agent.q_values(agent_state, carry, env.observe(*env.record(state), worlds), first)
+        step_key = jax.random.fold_in(play_key, time)
+        state, outcome = env.step(step_key, state, explore.greedy(q), worlds, hypers)
         reward = jnp.where(done, 0.0, outcome.reward)
         seen = Episodes(
             total=seen.total + reward,

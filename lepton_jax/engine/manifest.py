@@ -39,8 +39,6 @@ def describe(
         "levels": {
             "note": setup.note,
             "training": config.env.levels or "endless",
-            "validation": {"count": setup.validation.size, "sha256": setup.validation.fingerprint},
-            "test": {"count": setup.test.size, "sha256": setup.test.fingerprint},
         },
         "iterations": {
             "chunks": shape.chunks,

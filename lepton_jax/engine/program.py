@@ -109,12 +109,16 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
     batch_size, n_step = config.replay.batch_size // shards, config.agent.n_step
     totals = ("reward", "terminated", "truncated")
 
-    def rollout(state: State, key: jax.Array, hypers: Hypers, act: Callable[..., Any]) -> tuple[State, replay.Rollout]:
-        """``collect`` steps of every environment under ``act(carry, observation, first, key)``."""
+    def own_keys(key: jax.Array, clock: jax.Array, count: int) -> jax.Array:
+        """``count`` keys of this shard and iteration. All at once: each call is compiled, and run, apart."""
+        return jax.random.split(jax.random.fold_in(key, clock * shards + shard.number(shards)), count)
 
-        def step(moving: Any, key: jax.Array) -> tuple[Any, replay.Rollout]:
+    def rollout(state: State, keys: jax.Array, hypers: Hypers, act: Callable[..., Any]) -> tuple[State, replay.Rollout]:
+        """``collect`` steps of every environment under ``act(carry, observation, first, key)``, two keys a step."""
+
+        def step(moving: Any, keys: jax.Array) -> tuple[Any, replay.Rollout]:
             env_state, first, carry = moving
-            act_key, step_key = jax.random.split(key)
+            act_key, step_key = keys
             episode, part = env.record(env_state)
             action, carry = act(carry, env.observe(episode, part, state.worlds), first, act_key)
             env_state, outcome = env.step(step_key, env_state, action, state.worlds, hypers)
@@ -125,20 +129,19 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             return (env_state, ended != replay.RUNNING, carry), kept
 
         moving = (state.env_state, state.first, state.carry)
-        (env_state, first, carry), kept = jax.lax.scan(step, moving, jax.random.split(key, collect))
+        (env_state, first, carry), kept = jax.lax.scan(step, moving, keys.reshape(collect, 2))
         return state._replace(env_state=env_state, first=first, carry=carry), kept
 
     def at_random(carry: Any, observation: jax.Array, first: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
         del observation, first
-        return jax.random.randint(key, (envs,), 0, env.num_actions, jnp.int32), carry
+        return explore.uniform(key, envs, env.num_actions), carry
 
     def remember(state: State, kept: replay.Rollout, written: jax.Array) -> State:
         return state._replace(ring=replay.write(state.ring, kept, written % shape.blocks, env.time_limit))
 
-    def learn(state: State, key: jax.Array, hypers: Hypers, written: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+    def learn(state: State, keys: jax.Array, hypers: Hypers, written: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         # The ring does not change between the updates of an iteration, so that all its batches are drawn at once.
-        sample_key, learn_key = jax.random.split(key)
-        drawn = replay.sample(state.ring, sample_key, written, updates * batch_size, n_step, hypers.gamma)
+        drawn = replay.sample(state.ring, keys[0], written, updates * batch_size, n_step, hypers.gamma)
         drawn = jax.tree.map(lambda leaf: leaf.reshape(updates, batch_size, *leaf.shape[1:]), drawn)
 
         def update(agent_state: Any, inputs: Any) -> tuple[Any, dict[str, jax.Array]]:
@@ -154,22 +157,22 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             agent_state, _, metrics = agent.learn(agent_state, batch, key, hypers, average)
             return agent_state, metrics
 
-        agent_state, metrics = jax.lax.scan(update, state.agent_state, (drawn, jax.random.split(learn_key, updates)))
+        agent_state, metrics = jax.lax.scan(update, state.agent_state, (drawn, keys[1:]))
         return state._replace(agent_state=agent_state), jax.tree.map(jnp.mean, metrics)
 
     def iteration(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
-        act_key, learn_key = jax.random.split(shard.own_key(jax.random.fold_in(state.key, state.clock), shards))
+        keys = own_keys(state.key, state.clock, 2 * collect + 1 + updates)
         age = state.clock - state.birth
         epsilon = explore.linear(age, hypers.eps_start, hypers.eps_end, hypers.eps_horizon)
-        place = shard.first_env(envs, shards) + jnp.arange(envs)
+        place = shard.number(shards) * envs + jnp.arange(envs)
         rungs = config.env.num_envs
         each = explore.ladder(epsilon, place, rungs, hypers.eps_ladder_power) if config.agent.eps_ladder else epsilon
         policy = lambda carry, observation, first, key: agent.act(
             state.agent_state, carry, observation, first, key, each
         )
-        state, kept = rollout(state, act_key, hypers, policy)
+        state, kept = rollout(state, keys[: 2 * collect], hypers, policy)
         state = remember(state, kept, shape.warmup + state.clock)
-        state, metrics = learn(state, learn_key, hypers, shape.warmup + state.clock + 1)
+        state, metrics = learn(state, keys[2 * collect :], hypers, shape.warmup + state.clock + 1)
         metrics |= {
             "epsilon": epsilon,
             "reward": jnp.sum(kept.reward),
@@ -185,8 +188,8 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
 
     def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
         hypers = strong(hypers)
-        agent_key, env_key, warm_key, run_key = (jax.random.fold_in(key, purpose) for purpose in range(4))
-        env_key, warm_key = shard.own_key(env_key, shards), shard.own_key(warm_key, shards)
+        agent_key, env_key, warm_key, run_key = jax.random.split(key, 4)
+        env_key = own_keys(env_key, jnp.int32(0), 1)[0]
         worlds = env.worlds(level_key)
         state = State(
             clock=jnp.int32(0),
@@ -199,11 +202,13 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             carry=agent.carry(envs),
             key=run_key,
         )
-        kept = jax.eval_shape(lambda: rollout(state, warm_key, hypers, at_random)[1])
+        kept = jax.eval_shape(
+            lambda: rollout(state, own_keys(warm_key, jnp.int32(0), 2 * collect), hypers, at_random)[1]
+        )
         state = state._replace(ring=replay.make_ring(kept, shape.blocks, env.num_actions, env.time_limit))
 
         def warm(state: State, number: jax.Array) -> tuple[State, None]:
-            state, kept = rollout(state, jax.random.fold_in(warm_key, number), hypers, at_random)
+            state, kept = rollout(state, own_keys(warm_key, number, 2 * collect), hypers, at_random)
             return remember(state, kept, number), None
 
         return jax.lax.scan(warm, state, jnp.arange(shape.warmup))[0]

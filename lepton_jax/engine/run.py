@@ -12,13 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.config import Config, ConfigError, Hypers, to_toml, validate
+from lepton_jax.agents.agent import Agent
+from lepton_jax.config import Config, ConfigError, Hypers, to_toml
+from lepton_jax.config import validate as validate_config
 from lepton_jax.engine import checkpoint, evaluation, manifest, replay
 from lepton_jax.engine.metrics import Event, Files, Observer, refuse_used, to_json
 from lepton_jax.engine.program import Program, State, make_hypers, make_program, strong
-from lepton_jax.engine.setup import LevelSet, Setup, make_setup, prepare_jax
+from lepton_jax.engine.setup import LevelSet, Setup, level_set, make_setup, prepare_jax
 from lepton_jax.engine.shard import on_one
-from lepton_jax.envs.vector import Exact
+from lepton_jax.envs.vector import Exact, VectorEnv
 
 FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
 
@@ -44,7 +46,7 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
       ConfigError: the configuration cannot be used, the folder is not empty, or the state does not fit the memory.
     """
     began = time.perf_counter()
-    config = validate(config)
+    config = validate_config(config)
     folder = Path(config.run_dir or f"runs/s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
     refuse_used(folder)
     prepare_jax(config)
@@ -52,23 +54,25 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
     program = make_program(config, setup.env, setup.agent, setup.shards)
     hypers = make_hypers(config, program.shape)
     compiled = _compile(config, program, hypers)
-    evaluator = Evaluator(setup, hypers)
+    evaluator = Evaluator(setup.env, setup.agent, hypers)
+    validation = level_set(config, "validation", config.eval.validation_levels)
+    test = level_set(config, "test", config.eval.test_levels)
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = manifest.describe(config, setup, program.shape, compiled.bytes_per_transition, compiled.state_bytes) | (
-        about or {}
-    )
+    facts = manifest.describe(config, setup, program.shape, compiled.bytes_per_transition, compiled.state_bytes)
+    facts["levels"] |= {s.name: {"count": s.size, "sha256": s.fingerprint} for s in (validation, test)}
+    facts |= about or {}
     (folder / "config.toml").write_text(to_toml(dataclasses.replace(config, run_dir="")))  # so that it can run again
     (folder / "manifest.json").write_text(to_json(facts, indent=2) + "\n")
     observers = (Files(folder), *observers)
     for observer in observers:
         observer.begin(config, facts)
 
-    trained = _train(compiled, program, hypers, setup, evaluator, observers)
+    trained = _train(compiled, program, hypers, setup, lambda state: evaluator.validate(state, validation), observers)
     agent_state = on_one(trained.state.agent_state)
     final, best = setup.agent.policy(agent_state), trained.best
-    summary = evaluator.report(agent_state) | {
-        "best": evaluator.report(setup.agent.with_policy(agent_state, best)) | {"env_steps": trained.best_steps},
+    summary = evaluator.report(agent_state, test) | {
+        "best": evaluator.report(setup.agent.with_policy(agent_state, best), test) | {"env_steps": trained.best_steps},
         "env_steps": trained.env_steps,
         "gradient_steps": program.shape.chunks * program.shape.per_chunk * config.replay.updates,
         "env_steps_per_second": trained.env_steps / trained.seconds,
@@ -86,49 +90,44 @@ def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any
 
 
 class Evaluator:
-    """Judges policies on the validation and test levels of a run; compiles once a set."""
+    """Judges policies on sets of levels; sets of one size share what is compiled."""
 
-    def __init__(self, setup: Setup, hypers: Hypers):
-        self._setup, self._hypers = setup, hypers
+    def __init__(self, env: VectorEnv, agent: Agent, hypers: Hypers):
+        self._env, self._agent, self._hypers = env, agent, hypers
         self._key = jax.random.key(20_26)  # the same episodes for every policy, run and seed
         self._exact: dict[str, Exact | None] = {}
         self._compiled: dict[str, Any] = {}
         self.compile_seconds = 0.0
 
-    def validate(self, agent_state: Any) -> dict[str, float]:
-        """The figures on the validation levels, without ``q_error``."""
-        return self._evaluate("validation", self._setup.validation, agent_state)
-
-    def report(self, agent_state: Any) -> dict[str, float | None]:
-        """All figures on the test levels; None for those that the world cannot give."""
-        figures = self._evaluate("test", self._setup.test, agent_state)
-        if (exact := self._solve("test", self._setup.test)) is not None:
-            env, agent = self._setup.env, self._setup.agent
-            measure = lambda state, worlds, exact: evaluation.q_error(env, agent, state, worlds, exact)
-            worlds = self._setup.test.worlds
-            figures["q_error"] = float(self._call("q_error", measure, agent_state, worlds, exact))
-        return {name: figures.get(name) for name in FIGURES}
-
-    def _evaluate(self, name: str, levels: LevelSet, agent_state: Any) -> dict[str, float]:
-        env, agent = self._setup.env, self._setup.agent
+    def validate(self, agent_state: Any, levels: LevelSet) -> dict[str, float]:
+        """The figures on ``levels`` but for ``q_error``."""
 
         def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
-            return evaluation.evaluate(env, agent, state, worlds, self._key, strong(hypers), levels.size, exact)
+            key, size = self._key, levels.size
+            return evaluation.evaluate(self._env, self._agent, state, worlds, key, strong(hypers), size, exact)
 
-        exact = self._solve(name, levels)
-        # The exact values that a summary needs are small; handing over Q* as well would only cost memory.
-        figures = self._call(name, measure, agent_state, levels.worlds, self._hypers, exact)
+        exact = self._solve(levels)
+        figures = self._call("evaluate", measure, levels.size, agent_state, levels.worlds, self._hypers, exact)
         return {name: float(value) for name, value in jax.device_get(figures).items()}
 
-    def _solve(self, name: str, levels: LevelSet) -> Exact | None:
-        if (solve := self._setup.env.solve) is None:
-            return None
-        if name not in self._exact:
-            exactly = lambda worlds, hypers: solve(worlds, strong(hypers))
-            self._exact[name] = self._call(f"solve {name}", exactly, levels.worlds, self._hypers)
-        return self._exact[name]
+    def report(self, agent_state: Any, levels: LevelSet) -> dict[str, float | None]:
+        """All figures on ``levels``; None for those that the world cannot give."""
+        figures = self.validate(agent_state, levels)
+        if (exact := self._solve(levels)) is not None:
+            measure = lambda state, worlds, exact: evaluation.q_error(self._env, self._agent, state, worlds, exact)
+            figures["q_error"] = float(self._call("q_error", measure, levels.size, agent_state, levels.worlds, exact))
+        return {name: figures.get(name) for name in FIGURES}
 
-    def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+    def _solve(self, levels: LevelSet) -> Exact | None:
+        if (solve := self._env.solve) is None:
+            return None
+        if levels.name not in self._exact:
+            exactly = lambda worlds, hypers: solve(worlds, strong(hypers))
+            self._exact[levels.name] = self._call("solve", exactly, levels.size, levels.worlds, self._hypers)
+        return self._exact[levels.name]
+
+    def _call(self, name: str, function: Callable[..., Any], size: int, *args: Any) -> Any:
+        name = f"{name} {size}"
         if name not in self._compiled:
             began = time.perf_counter()
             self._compiled[name] = jax.jit(function).lower(*args).compile()
@@ -188,7 +187,7 @@ def _train(
     program: Program,
     hypers: Hypers,
     setup: Setup,
-    evaluator: Evaluator,
+    validate: Callable[[Any], dict[str, float]],
     observers: Sequence[Observer],
 ) -> _Trained:
     shape, state = program.shape, compiled.state
@@ -202,7 +201,7 @@ def _train(
         seconds += time.perf_counter() - began
         env_steps += shape.per_chunk * shape.steps
         agent_state = on_one(state.agent_state)
-        validation = evaluator.validate(agent_state)
+        validation = validate(agent_state)
         score = _score(validation)
         if best is None or score > best_score:
             # A copy: the next chunk takes the state's own buffers.

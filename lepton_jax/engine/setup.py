@@ -21,8 +21,9 @@ from lepton_jax.envs.vector import VectorEnv
 
 
 class LevelSet(NamedTuple):
-    """What a policy is judged on: as many episodes as there are levels."""
+    """What a policy is judged on: one episode a level."""
 
+    name: str
     worlds: Any
     size: int  # episodes
     fingerprint: str | None  # of the levels; None where a level is a key
@@ -32,11 +33,8 @@ class Setup(NamedTuple):
     """The parts of a run."""
 
     shards: int  # devices the run is spread over
-
     env: VectorEnv  # of one shard
     agent: Agent
-    validation: LevelSet
-    test: LevelSet
     note: str  # one line on the levels, for people
 
 
@@ -69,25 +67,20 @@ def make_setup(config: Config) -> Setup:
     maze_rules = make_rules(config)
     shards = count_shards(config)
     env = world.make_env(maze_rules, env_.num_envs // shards, spec, training, env_.held_out)
-    sets = {
-        name: maze_set(suites.suite(name, spec, env_.level_seed, count, env_.held_out), maze_rules)
-        for name, count in (("validation", config.eval.validation_levels), ("test", config.eval.test_levels))
-    }
     agent = make_dqn(config.net, config.agent, env.num_actions)
-    return Setup(
-        shards, env, agent, sets["validation"], sets["test"], suites.describe(env_.size, env_.held_out, env_.braid)
-    )
+    return Setup(shards, env, agent, suites.describe(env_.size, env_.held_out, env_.braid))
 
 
-def suite_setup(config: Config, setup: Setup, name: str) -> Setup:
-    """``setup`` with the levels of ``suites.suite(name)``, as many as the run's test levels, to be judged on."""
-    env = config.env
-    levels = suites.suite(name, maze_spec(config), env.level_seed, config.eval.test_levels, env.held_out)
-    return setup._replace(test=maze_set(levels, make_rules(config)))
+def level_set(config: Config, name: str, size: int) -> LevelSet:
+    """``size`` levels of the suite ``name``, train, validation or test; elsewhere ``eval.episodes`` fixed keys."""
+    if config.env.id != MAZE:
+        return LevelSet(name, (), config.eval.episodes, None)
+    levels = suites.suite(name, maze_spec(config), config.env.level_seed, size, config.env.held_out)
+    return _packed(name, levels, make_rules(config))
 
 
-def level_setup(config: Config, setup: Setup, text: str, source: str) -> Setup:
-    """``setup`` with the levels of a level file to be judged on; they are padded with wall to one size.
+def file_set(config: Config, setup: Setup, text: str, source: str) -> tuple[VectorEnv, LevelSet]:
+    """The levels of a level file, padded with wall to one size, and the world they are played in.
 
     Raises:
       LevelError: the text holds a level that cannot be played.
@@ -108,7 +101,7 @@ def level_setup(config: Config, setup: Setup, text: str, source: str) -> Setup:
             "that size, or train with --env.view K, which sees a window of fixed size"
         )
     env = world.make_env(level_rules, batch.walls.shape[0])
-    return setup._replace(env=env, test=maze_set(batch, level_rules))
+    return env, _packed(source, batch, level_rules)
 
 
 def _generic(config: Config) -> Setup:
@@ -122,11 +115,9 @@ def _generic(config: Config) -> Setup:
         raise ConfigError(
             f"net.kind = 'conv' needs observations with three axes; {env.name} has {env.observation.shape}"
         )
-    keys = LevelSet((), config.eval.episodes, None)
     agent = make_dqn(config.net, config.agent, env.num_actions)
-    return Setup(
-        count_shards(config), env, agent, keys, keys, f"{env.name}: {config.eval.episodes} episodes with fixed keys"
-    )
+    note = f"{env.name}: judged on {config.eval.episodes} episodes with fixed keys"
+    return Setup(count_shards(config), env, agent, note)
 
 
 def maze_spec(config: Config) -> MazeSpec:
@@ -146,6 +137,5 @@ def make_rules(config: Config, levels: Level | None = None) -> rules.Rules:
     return rules.Rules(height, width, env.time_limit or 4 * free, env.observation, env.view, env.slip > 0.0)
 
 
-def maze_set(levels: Level, maze_rules: rules.Rules) -> LevelSet:
-    """A batch of levels to be judged on."""
-    return LevelSet(world.make_pool(levels, maze_rules), levels.walls.shape[0], suites.fingerprint(levels))
+def _packed(name: str, levels: Level, maze_rules: rules.Rules) -> LevelSet:
+    return LevelSet(name, world.make_pool(levels, maze_rules), levels.walls.shape[0], suites.fingerprint(levels))

@@ -56,14 +56,9 @@ def _automatic(config: Config, devices: int) -> int:
     return shards
 
 
-def own_key(key: jax.Array, shards: int) -> jax.Array:
-    """A key of this shard's own."""
-    return key if shards == 1 else jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-
-
-def first_env(envs: int, shards: int) -> jax.Array | int:
-    """The number, in the whole run, of this shard's first environment; ``envs`` is the number of its own."""
-    return 0 if shards == 1 else jax.lax.axis_index(AXIS) * envs
+def number(shards: int) -> jax.Array | int:
+    """Which shard this is, from 0 on."""
+    return 0 if shards == 1 else jax.lax.axis_index(AXIS)
 
 
 def average(tree: Any, shards: int) -> Any:

@@ -59,16 +59,16 @@ def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:
       AssertionError: names the promise that was broken.
     """
     key = jax.random.key(0)
-    worlds = env.worlds(jax.random.key(1))
+    worlds = jax.jit(env.worlds)(jax.random.key(1))
     state = env.reset(key, worlds, n, hypers)
     signature = lambda tree: jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
     expected, clock = signature(state), np.zeros(n, int)
-    step = jax.jit(env.step)
+    step, observe = jax.jit(env.step), jax.jit(env.observe)
     for number in range(steps):
         action_key, step_key = jax.random.split(jax.random.fold_in(key, number))
         action = jax.random.randint(action_key, (n,), 0, env.num_actions)
         episode, before = env.record(state)
-        seen = env.observe(episode, before, worlds)
+        seen = observe(episode, before, worlds)
         assert seen.shape == (n, *env.observation.shape), f"{env.name}: observation shape {seen.shape}"
         assert seen.dtype == env.observation.dtype, f"{env.name}: observation dtype {seen.dtype}"
         state, outcome = step(step_key, state, action, worlds, hypers)

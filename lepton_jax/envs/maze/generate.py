@@ -38,13 +38,23 @@ def perfect(key: jax.Array, spec: MazeSpec) -> Level:
     Returns:
       Level with walls bool (size, size), start and goal int32 ().
     """
-    key_tree, key_braid, key_places = jax.random.split(key, 3)
-    edges = grid_edges(spec.rooms)
-    weights = jax.random.bits(key_tree, (len(edges),), jnp.uint32)
-    opened = spanning_tree(weights, spec.rooms)
+    return from_words(jax.random.bits(key, (words_a_level(spec),), jnp.uint32), spec)
+
+
+def words_a_level(spec: MazeSpec) -> int:
+    """Random words that ``from_words`` needs."""
+    return len(grid_edges(spec.rooms)) * (2 if spec.braid else 1) + 2
+
+
+def from_words(words: jax.Array, spec: MazeSpec) -> Level:
+    """``perfect`` on given chance: uint32 (words_a_level,). A batch draws all its words at once, which is much cheaper
+    to compile, and to run, than a key a level.
+    """
+    edges = len(grid_edges(spec.rooms))
+    opened = spanning_tree(words[2 : 2 + edges], spec.rooms)
     if spec.braid:
-        opened |= jax.random.uniform(key_braid, opened.shape) < spec.braid
-    start, goal = _two_rooms(key_places, spec)
+        opened |= (words[2 + edges :] >> 8).astype(jnp.float32) * 2.0**-24 < spec.braid
+    start, goal = _two_rooms(words[:2], spec)
     return Level(carve(opened, spec), start, goal)
 
 
@@ -77,11 +87,17 @@ def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
         crossing = label[ends[:, 0]] != label[ends[:, 1]]
         offered = jnp.append(jnp.where(crossing, keys, none), none)
         cheapest = jnp.min(offered[incident], axis=1)
-        # The cheapest edge leaving each component; a dense (component, room) minimum, since scatters are slow.
-        best = jnp.min(jnp.where(label[None, :] == ids[:, None], cheapest[None, :], none), axis=1)
+        # The cheapest edge leaving each component. In small mazes all pairs are compared, since scatters are slow.
+        if nodes <= _SMALL:
+            best = jnp.min(jnp.where(label[None, :] == ids[:, None], cheapest[None, :], none), axis=1)
+        else:
+            best = jnp.full(nodes, none).at[label].min(cheapest)
         alive = best != none
         chosen = jnp.where(alive, best & number, 0).astype(jnp.int32)
-        tree = tree | jnp.any((chosen[:, None] == jnp.arange(count)) & alive[:, None], axis=0)
+        if nodes <= _SMALL:
+            tree = tree | jnp.any((chosen[:, None] == jnp.arange(count)) & alive[:, None], axis=0)
+        else:
+            tree = tree.at[chosen].max(alive)
         # Hook each component to the one its edge leads to. Two that chose the same edge form the only possible cycle:
         # the smaller becomes the root.
         other = label[ends[chosen, 0]] + label[ends[chosen, 1]] - ids
@@ -94,6 +110,9 @@ def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
 
     start = (ids, jnp.zeros(count, bool), jnp.bool_(nodes > 1))
     return jax.lax.while_loop(lambda carry: carry[2], round_, start)[1]
+
+
+_SMALL = 256  # rooms up to which quadratic work is cheaper than a scatter
 
 
 def edge_keys(weights: jax.Array, rooms: int) -> jax.Array:
@@ -115,6 +134,12 @@ def carve(opened: jax.Array, spec: MazeSpec) -> jax.Array:
     return jnp.pad(inner, ((1, 0), (1, 0)), constant_values=True)
 
 
+def batch(key: jax.Array, spec: MazeSpec, count: int) -> Level:
+    """``count`` independent ``perfect`` mazes from one key."""
+    words = jax.random.bits(key, (count, words_a_level(spec)), jnp.uint32)
+    return jax.vmap(from_words, (0, None))(words, spec)
+
+
 def split_levels(key: jax.Array, spec: MazeSpec, count: int, split: int | None) -> Level:
     """``count`` levels of one set, by rejection above the generator, so that its distribution within the set is kept.
 
@@ -129,18 +154,19 @@ def split_levels(key: jax.Array, spec: MazeSpec, count: int, split: int | None) 
       sets with the usual share of layouts; a shortfall repeats accepted levels and never lets in another set's layout.
     """
     if split is None:
-        return jax.vmap(perfect, (0, None))(jax.random.split(key, count), spec)
+        return batch(key, spec, count)
     candidates = count * (2, 16, 6)[split] + (96, 192, 192)[split]
-    levels = jax.vmap(perfect, (0, None))(jax.random.split(key, candidates), spec)
+    levels = batch(key, spec, candidates)
     accepted = split_of(digest(levels.walls)) == split
-    order = jnp.argsort(~accepted, stable=True)
-    pick = order[jnp.arange(count) % jnp.maximum(jnp.sum(accepted), 1)]
+    rank = jnp.cumsum(accepted)  # of the accepted ones; the candidate ranked r comes first in it with value r
+    pick = jnp.searchsorted(rank, jnp.arange(count) % jnp.maximum(rank[-1], 1) + 1)
     return jax.tree.map(lambda leaf: leaf[pick], levels)
 
 
-def _two_rooms(key: jax.Array, spec: MazeSpec) -> tuple[jax.Array, jax.Array]:
+def _two_rooms(words: jax.Array, spec: MazeSpec) -> tuple[jax.Array, jax.Array]:
+    """Two distinct rooms' cells from two random words; uniform but for a bias below rooms / 2**32."""
     rooms = spec.rooms * spec.rooms
-    first, second = jax.random.randint(key, (2,), 0, jnp.array([rooms, rooms - 1]))
+    first, second = (words % jnp.array([rooms, rooms - 1], jnp.uint32)).astype(jnp.int32)
     second = second + (second >= first)
     cell = lambda room: (2 * (room // spec.rooms) + 1) * spec.size + 2 * (room % spec.rooms) + 1
     return cell(first), cell(second)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -171,11 +170,11 @@ def symmetries(level: Level) -> list[Level]:
     return images
 
 
-def digest(walls: jax.Array) -> jax.Array:
+def digest(walls: Any) -> Any:
     """A 64-bit name of a layout, the same for all eight of its symmetric images.
 
     Args:
-      walls: bool (..., height, width).
+      walls: bool (..., height, width), of jax or NumPy; the result is of the same kind.
 
     Returns:
       uint32 (..., 2). Each image's hash is a sum of fixed random numbers, one a wall place; the smallest of the eight
@@ -183,11 +182,11 @@ def digest(walls: jax.Array) -> jax.Array:
     """
     height, width = walls.shape[-2:]
     # One integer matrix product gives all sixteen sums (eight images, two words each).
-    sums = walls.reshape(*walls.shape[:-2], -1).astype(jnp.uint32) @ jnp.asarray(_hash_table(height, width))
-    return jnp.min(_mix(sums).reshape(*walls.shape[:-2], 2, 8), axis=-1)
+    sums = walls.reshape(*walls.shape[:-2], -1).astype(np.uint32) @ _hash_table(height, width)
+    return _mix(sums).reshape(*walls.shape[:-2], 2, 8).min(axis=-1)
 
 
-def split_of(digest: jax.Array) -> jax.Array:
+def split_of(digest: Any) -> Any:
     """Which set a layout belongs to: 0 train (5/8 of all classes), 1 validation (1/8), 2 test (1/4).
 
     Args:
@@ -196,8 +195,8 @@ def split_of(digest: jax.Array) -> jax.Array:
     Returns:
       int32 (...,). The same layout, however turned, is always in the same set, for every generator and seed.
     """
-    eighth = _mix(digest[..., 0] ^ jnp.uint32(SPLIT_SALT)) & 7
-    return jnp.where(eighth == 0, 1, jnp.where(eighth <= 2, 2, 0)).astype(jnp.int32)
+    eighth = _mix(digest[..., 0] ^ np.uint32(SPLIT_SALT)) & np.uint32(7)
+    return (eighth == 0) + 2 * ((eighth == 1) | (eighth == 2)).astype(np.int32)
 
 
 SPLITS = ("train", "validation", "test")
@@ -215,8 +214,8 @@ def _hash_table(height: int, width: int) -> np.ndarray:
     return np.stack([weight[word][place] for word in range(2) for place in places], axis=-1)
 
 
-def _mix(x: jax.Array) -> jax.Array:
+def _mix(x: Any) -> Any:
     """Spreads every input bit over the word (the finaliser of MurmurHash3, public domain)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

@@ -124,7 +124,7 @@ def solve(
 def shortest_path(level: Level) -> list[int]:
     """The cells of a shortest path of one level, start and goal included; among equals, north, east, south, west."""
     width = np.shape(level.walls)[1]
-    distance = np.asarray(distances(jnp.asarray(level.walls), jnp.asarray(level.goal))).reshape(-1)
+    distance = np.asarray(jax.jit(distances)(jnp.asarray(level.walls), jnp.asarray(level.goal))).reshape(-1)
     cell, path = int(level.start), [int(level.start)]
     while distance[cell] > 0:
         cell = next(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.envs.maze.generate import MazeSpec, carve, grid_edges, split_levels
+from lepton_jax.envs.maze.generate import MazeSpec, batch, carve, grid_edges
 from lepton_jax.envs.maze.level import SPLITS, Level, digest, split_of
 
 # Purposes of the level key; the training pool counts its refreshes from 0 and never gets here.
@@ -21,11 +21,33 @@ def suite(name: str, spec: MazeSpec, level_seed: int, count: int, held_out: bool
     """``count`` levels of the set ``name``: train, validation or test.
 
     The same arguments always give the same levels. Without ``held_out`` the sets differ by their keys alone. The levels
-    of ``train`` are fresh ones with training layouts, not those of a run's pool.
+    of ``train`` are fresh ones with training layouts, not those of a run's pool. Arrays are NumPy's.
+
+    Raises:
+      ValueError: (nearly) no layout belongs to the set, as at 5x5, whose layouts are all one up to symmetry.
     """
     key = jax.random.fold_in(jax.random.key(level_seed), _SUITE_KEYS[name])
-    make = jax.jit(split_levels, static_argnums=(1, 2, 3))
-    return make(key, spec, count, SPLITS.index(name) if held_out else None)
+    batches: list[Level] = []
+    found = 0
+    for number in range(_MOST_BATCHES):
+        drawn = jax.device_get(_draw(jax.random.fold_in(key, number), spec))
+        if held_out:
+            belongs = split_of(digest(drawn.walls)) == SPLITS.index(name)
+            drawn = Level(*(leaf[belongs] for leaf in drawn))
+        batches.append(drawn)
+        found += len(drawn.start)
+        if found >= count:
+            return Level(*(np.concatenate(leaves)[:count] for leaves in zip(*batches, strict=True)))
+    raise ValueError(f"of {_MOST_BATCHES * _BATCH:,} mazes of size {spec.size} only {found} belong to the set {name!r}")
+
+
+@partial(jax.jit, static_argnums=1)
+def _draw(key: jax.Array, spec: MazeSpec) -> Level:
+    # One batch size for every set, so that it is compiled once.
+    return batch(key, spec, _BATCH)
+
+
+_BATCH, _MOST_BATCHES = 4096, 1000
 
 
 def fingerprint(levels: Level) -> str:
@@ -63,8 +85,8 @@ def small_census(size: int) -> dict[str, tuple[int, int]] | None:
     opened = np.zeros((len(trees), len(ends)), bool)
     for row, chosen in zip(opened, trees, strict=True):
         row[list(chosen)] = True
-    digests = digest(jax.vmap(carve, (0, None))(jnp.asarray(opened), MazeSpec(size)))
-    names, split = np.asarray(digests), np.asarray(split_of(digests))
+    names = digest(np.asarray(jax.jit(jax.vmap(carve, (0, None)), static_argnums=1)(opened, MazeSpec(size))))
+    split = split_of(names)
     classes = lambda number: len({tuple(name) for name in names[split == number].tolist()})
     return {name: (int(np.sum(split == number)), classes(number)) for number, name in enumerate(SPLITS)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,7 @@ class Endless(NamedTuple):
     batch: int
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def make_pool(levels: Level, rules: Rules, num_envs: int = 1) -> Pool:
     """Packs levels (one leading axis) for ``num_envs`` environments."""
     state = maze_rules.begin(levels, rules)
@@ -74,6 +76,8 @@ def make_env(
             raise ValueError("an environment without a MazeSpec has no levels of its own; make pools with make_pool")
         return split_levels(jax.random.fold_in(level_key, purpose), spec, number, split)
 
+    if isinstance(training, Endless) and (count < num_envs or count % batch):
+        raise ValueError(f"{count} slots must be at least {num_envs} environments and a multiple of {batch} levels")
     timed = rules.observation == "vector"  # the only one that shows the time
 
     def worlds(level_key: jax.Array) -> Pool:
