@@ -7,3 +7,5 @@ import tempfile
 _cache = tempfile.TemporaryDirectory(prefix="lepton-jax-tests-", ignore_cleanup_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# Two CPU devices, so that a run over several can be tested wherever the tests run.
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"

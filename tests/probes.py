@@ -1,11 +1,12 @@
 """Worlds so small that the right action values are known: what a correct engine must learn from them.
 
-Each probe is a short corridor of numbered places, shown one-hot, so that one linear layer is an exact table. Probes whose
-values reach over several steps pay the same whatever the action, so that n-step returns are exact off policy as well.
+Each probe is a short corridor of numbered places, shown one-hot, so that one linear layer is an exact table. Probes
+whose values reach over several steps pay the same whatever the action, so that n-step returns are exact off policy too.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,7 +31,9 @@ class Probe(NamedTuple):
 
     name: str
     starts: tuple[int, ...]  # places where episodes begin, each equally likely
-    step: Callable[[jax.Array, jax.Array], tuple[Any, Any, Any]]  # (place, action) -> (place reached, reward, terminated)
+    step: Callable[
+        [jax.Array, jax.Array], tuple[Any, Any, Any]
+    ]  # (place, action) -> (place reached, reward, terminated)
     q: np.ndarray  # float (places, actions): the right values with discount GAMMA; NaN where nothing can be learned
     time_limit: int = 100
 
@@ -77,7 +80,9 @@ def constant() -> Probe:
 
 def observation() -> Probe:
     """One step that pays what the observation says: -1 or 1."""
-    return Probe("observation", (0, 1), lambda place, action: (place, 2.0 * place - 1.0, True), np.array([[-1.0], [1.0]]))
+    return Probe(
+        "observation", (0, 1), lambda place, action: (place, 2.0 * place - 1.0, True), np.array([[-1.0], [1.0]])
+    )
 
 
 def discounting() -> Probe:
@@ -117,8 +122,8 @@ def terminal_leak() -> Probe:
 def truncation_leak(time_limit: int) -> Probe:
     """As many places that pay 1 as the time limit has steps, then one that pays nothing for ever.
 
-    From the first one the limit cuts upon reaching the last, whose value is 0. The reset leads back to the first half of
-    the time: whoever bootstraps from there finds too much.
+    From the first one the limit cuts upon reaching the last, whose value is 0. The reset leads back to the first half
+    of the time: whoever bootstraps from there finds too much.
     """
     last = time_limit
     step = lambda place, action: (jnp.minimum(place + 1, last), place < last, False)
@@ -150,12 +155,14 @@ def side_by_side(probes: list[Probe], time_limit: int) -> Probe:
 
     def step(place: jax.Array, action: jax.Array) -> tuple[Any, Any, Any]:
         each = [probe.step(place - offset, action) for probe, offset in zip(probes, offsets, strict=False)]
-        mine = [(place >= low) & (place < high) for low, high in zip(offsets, offsets[1:], strict=False)]
+        mine = [(place >= low) & (place < high) for low, high in itertools.pairwise(offsets)]
         pick = lambda values: sum(jnp.where(here, value, 0) for here, value in zip(mine, values, strict=True))
         reached, reward, terminated = zip(*each, strict=True)
         reached = [place + offset for place, offset in zip(reached, offsets, strict=False)]
         return pick(reached), pick(reward), pick(terminated) == 1
 
-    starts = tuple(int(start + offset) for probe, offset in zip(probes, offsets, strict=False) for start in probe.starts)
+    starts = tuple(
+        int(start + offset) for probe, offset in zip(probes, offsets, strict=False) for start in probe.starts
+    )
     q = np.concatenate([np.broadcast_to(probe.q, (len(probe.q), actions)) for probe in probes])
     return Probe("side by side", starts, step, q, time_limit)

@@ -120,7 +120,11 @@ def test_help_is_told_without_jax(module, tmp_path, no_jax):
     done = call(module, "--help", cwd=tmp_path, path=no_jax)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    wanted = ["--agent.lr", "--preset", "--config", "learning rate"] if module == "train" else ["--levels", "--suite", "--policy"]
+    wanted = (
+        ["--agent.lr", "--preset", "--config", "learning rate"]
+        if module == "train"
+        else ["--levels", "--suite", "--policy"]
+    )
     for word in wanted:
         assert word in done.stdout
 
@@ -353,7 +357,16 @@ def test_a_damaged_run_is_told(workplace, capsys):
 def test_any_gymnax_environment_trains_through_the_same_program(workplace, capsys):
     folder = workplace / "cartpole"
     train.main(
-        ["--config", str(workplace / "tiny.toml"), "--env.id", "CartPole-v1", "--run-dir", str(folder), "--display", "quiet"]
+        [
+            "--config",
+            str(workplace / "tiny.toml"),
+            "--env.id",
+            "CartPole-v1",
+            "--run-dir",
+            str(folder),
+            "--display",
+            "quiet",
+        ]
     )
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["mean_return"] >= 8.0  # a pole falls in 8 steps at the earliest

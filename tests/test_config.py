@@ -50,7 +50,12 @@ def test_flags_of_every_type():
         "--env.step-cost", "-0.5", "--agent.eps-ladder",
     )  # fmt: skip
     assert (config.seed, config.total_steps, config.run_dir) == (3, 5000, "here")
-    assert (config.agent.lr, config.agent.gamma, config.agent.loss, config.agent.eps_ladder) == (3e-4, 0.5, "squared", True)
+    assert (config.agent.lr, config.agent.gamma, config.agent.loss, config.agent.eps_ladder) == (
+        3e-4,
+        0.5,
+        "squared",
+        True,
+    )
     assert (config.net.width, config.env.size, config.env.num_envs) == (256, 9, 64)
     assert (config.env.held_out, config.env.step_cost) == (False, -0.5)
 
@@ -66,7 +71,9 @@ def test_presets_are_usable_and_survive_toml(name):
 
 
 def test_toml_keeps_every_float():
-    agent = dataclasses.replace(Config().agent, lr=1e-5, gamma=0.1 + 0.2, adam_eps=1e-300, lr_end=1e22, max_grad_norm=4.0)
+    agent = dataclasses.replace(
+        Config().agent, lr=1e-5, gamma=0.1 + 0.2, adam_eps=1e-300, lr_end=1e22, max_grad_norm=4.0
+    )
     config = dataclasses.replace(Config(), agent=agent)
     assert overlay(Config(), parse_toml(to_toml(config), "text"), "text") == config
 

@@ -40,7 +40,9 @@ def start(agent: AgentConfig, seed: int = 0, net: NetConfig = NET) -> tuple[Any,
 
 def flat(tree: Any) -> dict[str, np.ndarray]:
     named = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float64) for path, leaf in named}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float64) for path, leaf in named
+    }
 
 
 def plain_q(params: dict[str, Any], observation: Any) -> tuple[Any, Any]:
@@ -53,7 +55,8 @@ def plain_q(params: dict[str, Any], observation: Any) -> tuple[Any, Any]:
 
 def plain_gradient(agent: AgentConfig, params: dict, target: dict, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
     """Loss, and its gradient by backpropagation on paper."""
-    b = Batch(*(np.asarray(leaf, np.float64) if leaf.dtype == jnp.float32 else np.asarray(leaf) for leaf in batch))
+    wide = lambda leaf: np.asarray(leaf, np.float64) if leaf.dtype == jnp.float32 else np.asarray(leaf)
+    b: Any = Batch(*map(wide, batch))
     rows = np.arange(BATCH)
     q, hidden = plain_q(params, b.observation)
     next_target = plain_q(target, b.next_observation)[0]
@@ -147,7 +150,9 @@ def test_clipping_keeps_the_direction():
     def moments(limit: float) -> np.ndarray:
         hypers = STRONG._replace(max_grad_norm=jnp.float32(limit))
         learnt = learn(state, make_batch(0), jax.random.key(0), hypers)[0]
-        adam = next(s for s in jax.tree.leaves(learnt.opt_state, is_leaf=lambda s: hasattr(s, "mu")) if hasattr(s, "mu"))
+        adam = next(
+            s for s in jax.tree.leaves(learnt.opt_state, is_leaf=lambda s: hasattr(s, "mu")) if hasattr(s, "mu")
+        )
         return np.concatenate([leaf.reshape(-1) for leaf in flat(adam.mu).values()]) / 0.1
 
     whole, clipped = moments(1e6), moments(0.05)
@@ -207,7 +212,7 @@ def test_learning_rate_counts_gradient_steps(schedule, expected):
 
 
 def test_radam_waits_where_adam_normalises():
-    """RAdam's first steps are plain momentum (Liu et al. 2020, algorithm 2): a step is lr times the clipped gradient."""
+    """RAdam's first steps are plain momentum (Liu et al. 2020, algorithm 2): lr times the clipped gradient."""
     agent = dataclasses.replace(PLAIN, optimizer="radam")
     _, state, learn = start(agent)
     old, target = flat(state.params), flat(state.target)
@@ -248,4 +253,6 @@ def test_the_policy_is_what_acts():
     _, two, _ = start(PLAIN, seed=1)
     observation, first = make_batch(0).observation, jnp.zeros(BATCH, bool)
     given = dqn.with_policy(two, dqn.policy(one))
-    np.testing.assert_array_equal(dqn.q_values(given, (), observation, first)[0], dqn.q_values(one, (), observation, first)[0])
+    np.testing.assert_array_equal(
+        dqn.q_values(given, (), observation, first)[0], dqn.q_values(one, (), observation, first)[0]
+    )

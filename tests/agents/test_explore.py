@@ -38,12 +38,14 @@ def test_a_horizon_of_zero_is_no_division_by_zero():
 
 def test_ladder_by_hand():
     # Horgan et al. 2018: epsilon ** (1 + i / (N - 1) * alpha)
-    found = explore.ladder(f32(0.5), 4, f32(6.0))
-    np.testing.assert_allclose(found, [0.5, 0.125, 0.03125, 0.0078125], rtol=1e-6)
-    np.testing.assert_allclose(explore.ladder(f32(0.4), 8, f32(7.0)), [0.4 ** (1 + i) for i in range(8)], rtol=1e-5)
-    np.testing.assert_allclose(explore.ladder(f32(0.5), 1, f32(7.0)), [0.5])
-    np.testing.assert_array_equal(explore.ladder(f32(1.0), 3, f32(7.0)), [1.0, 1.0, 1.0])
-    np.testing.assert_array_equal(explore.ladder(f32(0.0), 3, f32(7.0)), [0.0, 0.0, 0.0])
+    ladder = lambda epsilon, n, power: explore.ladder(f32(epsilon), jnp.arange(n), n, f32(power))
+    np.testing.assert_allclose(ladder(0.5, 4, 6.0), [0.5, 0.125, 0.03125, 0.0078125], rtol=1e-6)
+    np.testing.assert_allclose(ladder(0.4, 8, 7.0), [0.4 ** (1 + i) for i in range(8)], rtol=1e-5)
+    np.testing.assert_allclose(ladder(0.5, 1, 7.0), [0.5])
+    np.testing.assert_array_equal(ladder(1.0, 3, 7.0), [1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(ladder(0.0, 3, 7.0), [0.0, 0.0, 0.0])
+    # The upper half of the environments alone, as another shard has it.
+    np.testing.assert_allclose(explore.ladder(f32(0.5), jnp.arange(2, 4), 4, f32(6.0)), [0.03125, 0.0078125], rtol=1e-6)
 
 
 choose = jax.jit(explore.epsilon_greedy)
@@ -88,3 +90,10 @@ def test_choice_and_coin_are_independent():
     q = jnp.broadcast_to(jnp.array([1.0, 0.0, 0.0, 0.0, 0.0]), (40_000, 5))
     action = np.asarray(choose(jax.random.key(3), q, f32(0.5)))
     assert stats.chisquare(np.bincount(action, minlength=5)[1:]).pvalue > 1e-3
+
+
+def test_uniform_and_greedy():
+    action = np.asarray(explore.uniform(jax.random.key(4), 50_000, 5))
+    assert action.dtype == np.int32
+    assert stats.chisquare(np.bincount(action, minlength=5)).pvalue > 1e-3
+    np.testing.assert_array_equal(explore.greedy(jnp.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]])), [1, 0])

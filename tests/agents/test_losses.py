@@ -1,5 +1,7 @@
 """Losses against rlax, and against numbers worked by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from lepton_jax.agents import losses
 BATCH, ACTIONS = 64, 5
 
 
-def random_batch(seed: int = 0) -> dict[str, np.ndarray]:
+def random_batch(seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     q = lambda: rng.normal(size=(BATCH, ACTIONS)).astype(np.float32)
     return {

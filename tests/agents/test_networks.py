@@ -25,7 +25,9 @@ def make(net: NetConfig, shape: tuple[int, ...], dtype: Any = jnp.uint8) -> tupl
 
 
 def leaves(tree: Any) -> dict[str, jax.Array]:
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 NETS = [
@@ -104,9 +106,10 @@ def test_dueling_identity():
 
 def test_layer_norm_is_optional_and_there():
     count = lambda net: len(leaves(make(net, (10,))[1]))
-    assert count(NetConfig(kind="mlp", width=16, depth=2, layer_norm=True)) == count(
-        NetConfig(kind="mlp", width=16, depth=2, layer_norm=False)
-    ) + 2 * 2
+    assert (
+        count(NetConfig(kind="mlp", width=16, depth=2, layer_norm=True))
+        == count(NetConfig(kind="mlp", width=16, depth=2, layer_norm=False)) + 2 * 2
+    )
 
 
 @pytest.mark.parametrize(("net", "shape"), NETS)

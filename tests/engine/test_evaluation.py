@@ -60,7 +60,7 @@ def play(env: VectorEnv, agent: Agent, worlds: Any, count: int, hypers: Any = Hy
 
 
 def wander(observation: jax.Array, carry: jax.Array, first: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Walks about as place and time of the episode say; the carry counts the steps and starts anew with each episode."""
+    """Walks about as place and time of the episode say; the carry counts the steps of an episode."""
     time = jnp.where(first, 0, carry)
     cell = jnp.argmax(observation[:, 1].reshape(observation.shape[0], -1), axis=1)
     return jax.nn.one_hot((time * time * 7 + cell * 5 + time // 3) % 4, 4), time + 1
@@ -91,7 +91,7 @@ def test_play_is_the_slow_loop(levels, maze):
 
 
 def test_one_episode_a_level():
-    """Level i lasts i + 1 steps and pays 1 at its end: whoever counts all episodes that finish counts short ones twice."""
+    """Level i lasts i + 1 steps and pays 1 at its end. Who counts all that finish counts short ones twice."""
     env = probes.make_env(probes.edges(n_step=5, time_limit=20))
     found = play(env, make_agent(lambda seen, carry, first: (jnp.zeros((seen.shape[0], 1)), carry)), (), 10)
     np.testing.assert_array_equal(found.length, np.arange(1, 11))
@@ -169,7 +169,9 @@ def test_q_error_by_hand(levels, maze):
         walls, goal = levels.walls[number].reshape(-1), int(levels.goal[number])
         steps = distances(walls, goal)
         # d steps to go: 2 at the end of them, less 0.05 for each.
-        value = {cell: 2.0 * GAMMA ** (d - 1) - 0.05 * sum(GAMMA**i for i in range(d)) for cell, d in steps.items() if d}
+        value = {
+            cell: 2.0 * GAMMA ** (d - 1) - 0.05 * sum(GAMMA**i for i in range(d)) for cell, d in steps.items() if d
+        }
         value[goal] = 0.0
         for cell in value:
             if cell == goal:

@@ -18,7 +18,7 @@ from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import AgentConfig, Config, EnvConfig, EvalConfig, NetConfig, ReplayConfig
 from lepton_jax.engine import evaluation, replay
 from lepton_jax.engine.program import Program, make_hypers, make_program, program_shape, strong
-from lepton_jax.engine.setup import make_rules, make_setup
+from lepton_jax.engine.setup import level_set, make_rules, make_setup
 from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.world import Endless, make_env
 from lepton_jax.envs.vector import VectorEnv
@@ -88,7 +88,9 @@ def test_traced_once_whatever_the_number_of_chunks_and_the_hypers():
     assert not same(changed.agent_state, program.chunk(start(program, hypers, seed=3), hypers)[0].agent_state)
 
 
-@pytest.mark.parametrize("name", ["lr", "gamma", "tau", "huber_delta", "max_grad_norm", "eps_start", "adam_eps", "lr_horizon"])
+@pytest.mark.parametrize(
+    "name", ["lr", "gamma", "tau", "huber_delta", "max_grad_norm", "eps_start", "adam_eps", "lr_horizon"]
+)
 def test_every_hyper_is_used(name, one_chunk):
     program, hypers, learnt = one_chunk
     changed = hypers._replace(**{name: getattr(hypers, name) * 0.01})
@@ -196,8 +198,9 @@ def test_the_ladder_gives_each_environment_its_own_epsilon():
 COPY = re.compile(r"= (\(.*?\)|\S+) (copy|copy-start|transpose)\(")
 
 
-def big_copies(text: str, ring: Iterable[jax.ShapeDtypeStruct]) -> list[str]:
+def big_copies(text: str | None, ring: Iterable[jax.ShapeDtypeStruct]) -> list[str]:
     """Lines of compiled HLO that copy or turn something as large as the smallest leaf of a ring."""
+    assert text is not None
     least = min(leaf.size for leaf in ring)
     found = []
     for line in text.splitlines():
@@ -237,6 +240,7 @@ def test_no_copy_of_the_ring_in_the_compiled_chunk(world):
     assert big_copies(compiled.as_text(), ring) == []
     # The same told by the buffers: the ring is updated where it lies, and nothing of its size is made beside it.
     memory = compiled.memory_analysis()
+    assert memory is not None
     ring_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in ring)
     assert memory.alias_size_in_bytes >= ring_bytes
     assert memory.temp_size_in_bytes < min(leaf.size * leaf.dtype.itemsize for leaf in ring)
@@ -291,7 +295,7 @@ def test_every_transition_obeys_the_rules_of_the_level_it_shows(changes, limit):
     layouts, ends, age = set(), Counter(), np.zeros(envs, int)
     rows_done, rows = 0, state.ring.action.shape[0]
     for number in range(12):  # two chunks of the run, and ten more: the pool of 64 levels is replaced many times
-        state, metrics = program.chunk(state, hypers)
+        state, _ = program.chunk(state, hypers)
         ring = jax.tree.map(np.asarray, state.ring)
         newest = (program.shape.warmup + (number + 1) * program.shape.per_chunk) * length
         assert newest - rows_done <= rows
@@ -312,7 +316,9 @@ def test_every_transition_obeys_the_rules_of_the_level_it_shows(changes, limit):
                 episode, step = jax.tree.map(np.asarray, setup.env.record(state.env_state))
                 later = step[0]
                 same_level = np.all(episode[0] == ring.episode[0][row], axis=-1) & (episode[1] == goal)
-            reached = np.where(ended == replay.TRUNCATED, aside[slot], np.where(ended == replay.TERMINATED, goal, later))
+            reached = np.where(
+                ended == replay.TRUNCATED, aside[slot], np.where(ended == replay.TERMINATED, goal, later)
+            )
             intended = move(walls, site.astype(int), action)
             if config.env.slip:
                 possible = np.stack([move(walls, site.astype(int), np.full(envs, a)) for a in range(4)])
@@ -336,7 +342,9 @@ def test_every_transition_obeys_the_rules_of_the_level_it_shows(changes, limit):
         # A slip goes elsewhere in 3 of 4 cases, less where walls are in the way.
         taken = rows_done * envs
         assert 0.1 < ends["slipped"] / taken < 0.5 * 0.75
-    held_out = {canonical(one) for levels in (setup.validation, setup.test) for one in unpacked(np.asarray(levels.worlds.free).T, size)}
+    sets = [level_set(config, name, 64) for name in ("validation", "test")]
+    judged = [unpacked(np.asarray(levels.worlds.free).T, size) for levels in sets]
+    held_out = {canonical(one) for walls in judged for one in walls}
     assert len(layouts) > 5
     assert not layouts & held_out, "a training level had the layout of a held-out one"
 

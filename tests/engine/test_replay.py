@@ -22,7 +22,9 @@ n_step_return = jax.jit(replay.n_step_return)
 def windows(draw: Any) -> tuple[np.ndarray, np.ndarray]:
     """Rewards and ends of several windows of 1 to 5 steps."""
     n, count = draw(st.integers(1, 5)), 16
-    ended = draw(st.lists(st.sampled_from([RUNNING, RUNNING, TERMINATED, TRUNCATED]), min_size=n * count, max_size=n * count))
+    ended = draw(
+        st.lists(st.sampled_from([RUNNING, RUNNING, TERMINATED, TRUNCATED]), min_size=n * count, max_size=n * count)
+    )
     reward = draw(st.lists(st.integers(-8, 8), min_size=n * count, max_size=n * count))
     return np.array(reward, np.float32).reshape(count, n), np.array(ended, np.uint8).reshape(count, n)
 
@@ -102,7 +104,8 @@ class History:
     def rollout(self, rows: int) -> replay.Rollout:
         """The next ``rows`` steps of all environments, as the program hands them to the ring."""
         steps = [[self.advance(env) for env in range(len(self.steps))] for _ in range(rows)]
-        field = lambda pick, dtype: np.array([[pick(s) for s in row] for row in steps], dtype)
+        # NumPy arrays, which jit takes as they are.
+        field: Any = lambda pick, dtype: np.array([[pick(s) for s in row] for row in steps], dtype)
         return replay.Rollout(
             episode=(field(lambda s: s.episode, np.uint16),),
             step=parts(field(lambda s: token(s.episode, s.at), np.int32)),
@@ -165,7 +168,7 @@ def test_samples_are_what_happened(collect, time_limit, n_step, blocks):
             assert now in where, "a state that never was"
             env, row = where[now]
             seen.add((env, row))
-            assert oldest <= row and row + n_step < newest, "reaches over the write head"
+            assert oldest <= row < newest - n_step, "reaches over the write head"
             window = history.steps[env][row : row + n_step]
             total, discount, taken = plain_return(
                 np.array([s.reward for s in window]), np.array([s.ended for s in window]), GAMMA

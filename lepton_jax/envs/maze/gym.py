@@ -126,7 +126,7 @@ class LeptonMaze(environment.Environment[EnvState, EnvParams]):
         shape, expected = np.shape(levels.walls)[1:], (self.rules.height, self.rules.width)
         if shape != expected:
             raise LevelError(f"{ENV_ID}: levels of shape {shape}; expected a batch of {expected}")
-        return dataclasses.replace(self.default_params, pool=_pack(levels, self.rules))
+        return dataclasses.replace(self.default_params, pool=make_pool(levels, self.rules))
 
     @partial(jax.jit, static_argnames=("self",))
     def step(
@@ -246,7 +246,6 @@ class _Static(NamedTuple):
 
 
 _generate = jax.jit(split_levels, static_argnums=(1, 2, 3))
-_pack = jax.jit(make_pool, static_argnums=1)
 
 
 @lru_cache
@@ -255,7 +254,7 @@ def _default_params(static: _Static) -> EnvParams:
     with jax.ensure_compile_time_eval():
         key = jax.random.fold_in(jax.random.key(static.level_seed), 0)
         levels = _generate(key, static.spec, static.pool, SPLITS.index("train"))
-        pool = _pack(levels, static.rules)
+        pool = make_pool(levels, static.rules)
     return EnvParams(max_steps_in_episode=static.rules.time_limit, pool=pool, slip=0.1 if static.rules.slip else 0.0)
 
 

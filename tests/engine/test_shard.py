@@ -1,0 +1,114 @@
+"""One run over two devices: the same learner on both, other experience on each."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from lepton_jax import preset
+from lepton_jax.agents.agent import Batch
+from lepton_jax.agents.dqn import make_dqn
+from lepton_jax.config import ConfigError
+from lepton_jax.engine import shard
+from lepton_jax.engine.program import make_hypers, make_program, strong
+from lepton_jax.engine.setup import make_setup
+
+pytestmark = pytest.mark.skipif(jax.local_device_count() < 2, reason="needs two devices; conftest asks for them")
+
+
+def small(**changes):
+    return preset(
+        "quick",
+        total_steps=4096,
+        log_points=2,
+        env={"num_envs": 16, "pool": 256, "refresh_levels": 64, "refresh_every": 16},
+        net={"width": 16},
+        replay={"capacity": 2048, "batch_size": 32, "collect": 2, "updates": 2, "warmup": 256},
+        **changes,
+    )
+
+
+def after_chunks(config, count=2):
+    setup = make_setup(config)
+    program = make_program(config, setup.env, setup.agent, setup.shards)
+    hypers = make_hypers(config, program.shape)
+    state = program.init(jax.random.key(3), jax.random.key(0), hypers)
+    history = []
+    for _ in range(count):
+        state, metrics = program.chunk(state, hypers)
+        history.append(jax.device_get(metrics))
+    return state, history
+
+
+def test_both_devices_hold_the_same_learner_and_other_experience():
+    state, history = after_chunks(small(shards=2))
+    for leaf in jax.tree.leaves((state.agent_state, state.worlds)):
+        first, second = (np.asarray(leaf.addressable_data(device)) for device in (0, 1))
+        np.testing.assert_array_equal(first, second)
+    assert state.ring.action.shape == (2, 128, 8)  # shards, rows, environments of one shard
+    assert not np.array_equal(state.ring.action[0], state.ring.action[1])
+    assert not np.array_equal(state.ring.step[0][0], state.ring.step[0][1])
+    # Every environment of both shards counts.
+    ended = np.asarray(state.ring.ended)
+    assert np.isfinite(history[-1]["loss"])
+    assert ended.shape == (2, 128, 8)
+
+
+def test_the_same_seed_twice_is_equal_bit_for_bit():
+    one, _ = after_chunks(small(shards=2))
+    two, _ = after_chunks(small(shards=2))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_an_averaged_gradient_is_that_of_the_whole_batch():
+    config = small()
+    agent = make_dqn(config.net, config.agent, 4)
+    hypers = strong(make_hypers(config, make_program(config, make_setup(config).env, agent).shape))
+    spec = jax.ShapeDtypeStruct((3, 7, 7), jnp.uint8)
+    state = agent.init(jax.random.key(0), spec, 4, hypers)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 2, (2, 32, 3, 7, 7)).astype(np.uint8)
+    batch = Batch(
+        jnp.asarray(pictures[0]),
+        jnp.asarray(rng.integers(0, 4, 32), jnp.int32),
+        jnp.asarray(rng.normal(size=32), jnp.float32),
+        jnp.full(32, 0.9, jnp.float32),
+        jnp.asarray(pictures[1]),
+    )
+    whole, _, _ = agent.learn(state, batch, jax.random.key(1), hypers)
+
+    def half(state, batch):
+        return agent.learn(state, batch, jax.random.key(1), hypers, lambda tree: shard.average(tree, 2))[0]
+
+    mesh = jax.make_mesh((2,), (shard.AXIS,), devices=jax.local_devices()[:2])
+    specs = (PartitionSpec(), PartitionSpec(shard.AXIS))
+    halves = jax.jit(jax.shard_map(half, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(halves(state, batch)), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=1e-5)
+
+
+def test_the_ladder_spans_all_shards(monkeypatch):
+    seen = {}
+    from lepton_jax.agents import explore
+
+    plain = explore.ladder
+
+    def spy(epsilon, place, n, power):
+        seen["n"], seen["size"] = n, place.shape
+        return plain(epsilon, place, n, power)
+
+    monkeypatch.setattr(explore, "ladder", spy)
+    after_chunks(small(shards=2, agent={"eps_ladder": True}), count=1)
+    assert seen == {"n": 16, "size": (8,)}
+
+
+def test_more_shards_than_devices_are_refused():
+    config = dataclasses.replace(small(), shards=1024)
+    with pytest.raises(ConfigError, match="1024, but jax has"):
+        shard.count_shards(config)
