@@ -8,13 +8,13 @@ from typing import Any
 import jax
 
 from bench.measure import Subject, rates, row
-from lepton_jax.config import Config, from_preset
+from lepton_jax.config import Config, from_preset, overlay
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import make_hypers, make_program
 from lepton_jax.engine.setup import make_setup, prepare_jax
 
 # On a GPU the presets made for it are measured as well.
-PRESETS = {"quick": 150e3, "maze9": None, "cartpole-bench": 45e3}
+PRESETS = {"quick": 150e3, "maze9": None, "cartpole as purejaxrl": 45e3}
 GPU_PRESETS = {"maze13": None}
 
 
@@ -23,7 +23,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     presets = PRESETS | (GPU_PRESETS if jax.default_backend() == "gpu" else {})
     subjects, compiles = {}, []
     for name, asked in presets.items():
-        config = peer_cartpole() if name == "cartpole-bench" else from_preset(name)
+        config = peer_cartpole() if name == "cartpole as purejaxrl" else from_preset(name)
         call, work, seconds, size = chunk(config)
         subjects[f"train {name}"] = Subject(call, work, "env-steps/s", asked)
         compiles.append(row(f"compile {name}", "s", [seconds], 6.0 if name == "quick" else None))
@@ -38,13 +38,17 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 
 
 def peer_cartpole() -> Config:
-    """CartPole as purejaxrl trains it: 10 environments, one gradient step of batch 128 every vector step."""
-    import dataclasses
+    """CartPole as purejaxrl trains it: 10 environments, a gradient step of batch 128 every vector step, plain DQN.
 
-    config = from_preset("cartpole")
-    env = dataclasses.replace(config.env, num_envs=10)
-    learning = dataclasses.replace(config.replay, batch_size=128, collect=1, updates=1)
-    return dataclasses.replace(config, env=env, replay=learning)
+    Its network has layers of 120 and 84 units, 10,934 parameters; two layers of 104 have 11,650.
+    """
+    changes = {
+        "env": {"num_envs": 10},
+        "net": {"width": 104, "depth": 2},
+        "agent": {"n_step": 1, "double": False},
+        "replay": {"batch_size": 128, "collect": 1, "updates": 1},
+    }
+    return overlay(from_preset("cartpole"), changes, "peer")
 
 
 def chunk(config: Config) -> tuple[Any, float, float, float]:

@@ -147,8 +147,8 @@ class Hypers(NamedTuple):
     slip: Scalar
 
 
-# What serves mazes well: a short horizon keeps the values of right and wrong moves apart, and a ladder of epsilons keeps
-# the experience broad. Deterministic worlds have nothing for Double to correct.
+# What serves mazes well: a short horizon keeps the values of right and wrong moves apart, and a ladder of epsilons
+# keeps the experience broad. Deterministic worlds have nothing for Double to correct.
 _MAZE_DQN: dict[str, Any] = {
     "gamma": 0.95,
     "n_step": 2,

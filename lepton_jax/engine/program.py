@@ -110,7 +110,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
     totals = ("reward", "terminated", "truncated")
 
     def own_keys(key: jax.Array, clock: jax.Array, count: int) -> jax.Array:
-        """``count`` keys of this shard and iteration. All at once: each call is compiled, and run, apart."""
+        """``count`` keys of this shard and iteration."""
         return jax.random.split(jax.random.fold_in(key, clock * shards + shard.number(shards)), count)
 
     def rollout(state: State, keys: jax.Array, hypers: Hypers, act: Callable[..., Any]) -> tuple[State, replay.Rollout]:
@@ -160,8 +160,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
         agent_state, metrics = jax.lax.scan(update, state.agent_state, (drawn, keys[1:]))
         return state._replace(agent_state=agent_state), jax.tree.map(jnp.mean, metrics)
 
-    def iteration(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
-        keys = own_keys(state.key, state.clock, 2 * collect + 1 + updates)
+    def iteration(state: State, keys: jax.Array, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
         age = state.clock - state.birth
         epsilon = explore.linear(age, hypers.eps_start, hypers.eps_end, hypers.eps_horizon)
         place = shard.number(shards) * envs + jnp.arange(envs)
@@ -184,7 +183,10 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
     def segment(state: State, hypers: Hypers, level_key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         if env.refresh is not None:
             state = state._replace(worlds=env.refresh(state.worlds, level_key, state.clock // shape.per_segment))
-        return jax.lax.scan(lambda state, _: iteration(state, hypers), state, length=shape.per_segment)
+        # The keys of the whole segment at once: on a CPU a single call is a loop of eighty tiny kernels.
+        clocks = state.clock + jnp.arange(shape.per_segment)
+        keys = jax.vmap(lambda clock: own_keys(state.key, clock, 2 * collect + 1 + updates))(clocks)
+        return jax.lax.scan(lambda state, keys: iteration(state, keys, hypers), state, keys)
 
     def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
         hypers = strong(hypers)

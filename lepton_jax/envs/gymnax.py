@@ -44,13 +44,14 @@ def make_env(name: str) -> VectorEnv:
     def step(key: jax.Array, state: Any, action: jax.Array, worlds: Any, hypers: Any) -> tuple[Any, Outcome]:
         del worlds, hypers
         n = action.shape[0]
-        step_key, reset_key = jax.random.split(key)
-        keys = jax.random.split(step_key, n)
-        reached, after, reward, terminated, _ = jax.vmap(env.step_env, (0, 0, 0, None))(keys, state[0], action, params)
+        keys = jax.random.split(key, (2, n))
+        reached, after, reward, terminated, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
+            keys[0], state[0], action, params
+        )
         terminated = terminated.astype(bool)
         truncated = jax.vmap(env.is_truncated, (0, None))(after, params) & ~terminated
         ended = terminated | truncated
-        fresh_state, fresh = jax.vmap(env.reset_env, (0, None))(jax.random.split(reset_key, n), params)[::-1]
+        fresh_state, fresh = jax.vmap(env.reset_env, (0, None))(keys[1], params)[::-1]
         select = lambda new, old: jnp.where(ended.reshape(n, *[1] * (old.ndim - 1)), new.astype(old.dtype), old)
         following = jax.tree.map(select, (fresh_state, fresh), (after, reached.astype(first.dtype)))
         return following, Outcome(reward.astype(jnp.float32), terminated, truncated, reached.astype(first.dtype))
