@@ -91,8 +91,14 @@ def spread(function: Callable[..., Any], shards: int, inputs: Any, outputs: Any)
     def one(*args: Any) -> Any:
         return each(wrap, outputs, function(*each(strip, inputs, args)))
 
-    mesh = jax.make_mesh((shards,), (AXIS,), devices=jax.local_devices()[:shards])
+    mesh = make_mesh(shards)
     return jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
+
+
+def make_mesh(shards: int) -> jax.sharding.Mesh:
+    """The first ``shards`` devices in a row."""
+    kind = (jax.sharding.AxisType.Auto,)
+    return jax.make_mesh((shards,), (AXIS,), axis_types=kind, devices=jax.local_devices()[:shards])
 
 
 def on_one(tree: Any) -> Any:

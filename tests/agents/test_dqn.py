@@ -56,7 +56,8 @@ def plain_q(params: dict[str, Any], observation: Any) -> tuple[Any, Any]:
 def plain_gradient(agent: AgentConfig, params: dict, target: dict, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
     """Loss, and its gradient by backpropagation on paper."""
     wide = lambda leaf: np.asarray(leaf, np.float64) if leaf.dtype == jnp.float32 else np.asarray(leaf)
-    b: Any = Batch(*map(wide, batch))
+    leaves: list[Any] = [wide(leaf) for leaf in batch]
+    b: Any = Batch(*leaves)
     rows = np.arange(BATCH)
     q, hidden = plain_q(params, b.observation)
     next_target = plain_q(target, b.next_observation)[0]

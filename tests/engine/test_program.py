@@ -16,7 +16,7 @@ import pytest
 from lepton_jax.agents.agent import Agent
 from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import AgentConfig, Config, EnvConfig, EvalConfig, NetConfig, ReplayConfig
-from lepton_jax.engine import evaluation, replay
+from lepton_jax.engine import replay
 from lepton_jax.engine.program import Program, make_hypers, make_program, program_shape, strong
 from lepton_jax.engine.setup import level_set, make_rules, make_setup
 from lepton_jax.envs.maze.generate import MazeSpec
@@ -243,7 +243,9 @@ def test_no_copy_of_the_ring_in_the_compiled_chunk(world):
     assert memory is not None
     ring_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in ring)
     assert memory.alias_size_in_bytes >= ring_bytes
-    assert memory.temp_size_in_bytes < min(leaf.size * leaf.dtype.itemsize for leaf in ring)
+    # Of the ring's leaves the few states kept aside are not the ring's size.
+    whole = jax.tree.leaves(state.ring._replace(truncated=()))
+    assert memory.temp_size_in_bytes < min(leaf.size * leaf.dtype.itemsize for leaf in whole)
 
 
 def test_a_copy_of_the_ring_would_be_found():
@@ -375,10 +377,21 @@ def test_learns_the_exact_values_of_a_small_maze():
     worlds = jax.tree.map(lambda leaf: leaf[..., :1], state.worlds)  # the one level, without its repetitions
     assert setup.env.solve is not None
     exact = setup.env.solve(worlds, strong(hypers))
-    error = lambda state: float(evaluation.q_error(setup.env, setup.agent, state.agent_state, worlds, exact))
-    assert error(state) > 0.1
+    # The cells behind the goal, seen from the start, are never visited: nothing is learned of them.
+    visited = np.unique(np.asarray(state.ring.step[0]))
+    visited = visited[np.asarray(exact.counts[0])[visited]]
+    assert len(visited) >= 3
+
+    def worst(state) -> float:
+        step = jax.tree.map(lambda leaf: leaf[0, visited], exact.step)
+        episode = jax.tree.map(lambda leaf: jnp.repeat(leaf, len(visited), axis=0), exact.episode)
+        seen = setup.env.observe(episode, step, worlds)
+        q, _ = setup.agent.q_values(state.agent_state, (), seen, jnp.zeros(len(visited), bool))
+        return float(jnp.max(jnp.abs(q - exact.q[0, visited])))
+
+    assert worst(state) > 0.1
     state, _ = program.chunk(state, hypers)
-    assert error(state) < 0.02
+    assert worst(state) < 0.02
 
 
 def test_shape_rounds_up_to_whole_iterations():

@@ -86,7 +86,7 @@ def test_an_averaged_gradient_is_that_of_the_whole_batch():
     def half(state, batch):
         return agent.learn(state, batch, jax.random.key(1), hypers, lambda tree: shard.average(tree, 2))[0]
 
-    mesh = jax.make_mesh((2,), (shard.AXIS,), devices=jax.local_devices()[:2])
+    mesh = shard.make_mesh(2)
     specs = (PartitionSpec(), PartitionSpec(shard.AXIS))
     halves = jax.jit(jax.shard_map(half, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False))
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(halves(state, batch)), strict=True):

@@ -140,6 +140,11 @@ def batch(key: jax.Array, spec: MazeSpec, count: int) -> Level:
     return jax.vmap(from_words, (0, None))(words, spec)
 
 
+def candidates(count: int, split: int) -> int:
+    """Mazes among which ``count`` of a set are found, but for a chance below 1e-9."""
+    return count * (2, 16, 6)[split] + (96, 192, 192)[split]
+
+
 def split_levels(key: jax.Array, spec: MazeSpec, count: int, split: int | None) -> Level:
     """``count`` levels of one set, by rejection above the generator, so that its distribution within the set is kept.
 
@@ -155,8 +160,7 @@ def split_levels(key: jax.Array, spec: MazeSpec, count: int, split: int | None) 
     """
     if split is None:
         return batch(key, spec, count)
-    candidates = count * (2, 16, 6)[split] + (96, 192, 192)[split]
-    levels = batch(key, spec, candidates)
+    levels = batch(key, spec, candidates(count, split))
     accepted = split_of(digest(levels.walls)) == split
     rank = jnp.cumsum(accepted)  # of the accepted ones; the candidate ranked r comes first in it with value r
     pick = jnp.searchsorted(rank, jnp.arange(count) % jnp.maximum(rank[-1], 1) + 1)
