@@ -8,8 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+
 from bench import env, generate, train
 from bench.measure import environment, print_rows
+from lepton_jax.config import from_preset
+from lepton_jax.engine.setup import prepare_jax
 
 TIERS = {"env": env.rows, "generate": generate.rows, "train": train.rows}
 
@@ -28,6 +32,8 @@ def main(argv: list[str]) -> None:
         "--json", type=Path, metavar="FILE", help="where to write JSON (default: bench/results/DEVICE-TIER.json)"
     )
     args = parser.parse_args(argv)
+    prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
+    jax.config.update("jax_enable_compilation_cache", False)
     about = environment()
     results = {}
     for tier in TIERS if args.tier == "all" else (args.tier,):

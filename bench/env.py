@@ -77,8 +77,8 @@ def through_gymnax(n: int) -> tuple[Any, ...]:
             action = (jax.random.bits(action_key, (n,), jnp.uint8) & 3).astype(jnp.int32)
             keys = jax.random.split(step_key, n)
             seen, state, reward, *_ = jax.vmap(env.step, (0, 0, 0, None))(keys, carry[1], action, params)
-            return (seen, state), jnp.sum(reward)
+            return (seen.reshape(n, -1), state), jnp.sum(reward)  # flat, as in ``look``
 
-        return jax.lax.scan(step, (observation, state), jax.random.split(key, STEPS))
+        return jax.lax.scan(step, (observation.reshape(n, -1), state), jax.random.split(key, STEPS))
 
     return play, observation, state, params, jax.random.key(2)

@@ -11,7 +11,7 @@ from bench.measure import Subject, rates, row
 from lepton_jax.config import Config, from_preset, overlay
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import make_hypers, make_program
-from lepton_jax.engine.setup import make_setup, prepare_jax
+from lepton_jax.engine.setup import make_setup
 
 # On a GPU the presets made for it are measured as well.
 PRESETS = {"quick": 150e3, "maze9": None, "cartpole as purejaxrl": 45e3}
@@ -19,7 +19,6 @@ GPU_PRESETS = {"maze13": None}
 
 
 def rows(quick: bool) -> list[dict[str, Any]]:
-    prepare_jax(from_preset("quick"))
     presets = PRESETS | (GPU_PRESETS if jax.default_backend() == "gpu" else {})
     subjects, compiles = {}, []
     for name, asked in presets.items():

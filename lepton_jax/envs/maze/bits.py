@@ -34,9 +34,10 @@ def unpack(words: jax.Array, places: int) -> jax.Array:
 def settle(words: jax.Array) -> jax.Array:
     """Returns uint32 (N, words) unchanged, but computed once: XLA would else repeat that for each of its bits.
 
-    Before jaxlib 0.11 the CPU compiler drops optimisation barriers before it fuses; a window of one place it keeps.
+    Before jaxlib 0.11 the CPU compiler drops optimisation barriers before it fuses; a window of one place it keeps. A
+    row of many words it does not fuse in any case.
     """
-    if jax.__version_info__ >= (0, 11):
+    if jax.__version_info__ >= (0, 11) or words.shape[-1] >= 16:
         return jax.lax.optimization_barrier(words)
     return jax.lax.reduce_window(words, jnp.uint32(0), jax.lax.bitwise_or, (1, 1), (1, 1), "VALID")
 
