@@ -12,8 +12,8 @@ import jax
 
 from bench import env, generate, train
 from bench.measure import environment, print_rows
-from lepton_jax.config import from_preset
 from lepton_jax.engine.setup import prepare_jax
+from lepton_jax.presets import from_preset
 
 TIERS = {"env": env.rows, "generate": generate.rows, "train": train.rows}
 

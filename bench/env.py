@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from bench.measure import Subject, compiled, rates
-from lepton_jax.config import from_preset
 from lepton_jax.engine.program import make_hypers, program_shape, strong
 from lepton_jax.envs.maze import world
 from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.rules import Rules
+from lepton_jax.presets import from_preset
 
 SIZE, STEPS = 13, 64
 ASKED = {(8192, "none"): 70e6, (8192, "full"): 20e6, (8192, "gymnax"): 5e6}
@@ -39,7 +39,7 @@ def native(n: int, observation: str) -> tuple[Any, ...]:
     rules = Rules(SIZE, SIZE, 284, kind)
     env = world.make_env(rules, n, MazeSpec(SIZE), world.Endless(16384, 1024))
     config = from_preset("quick")
-    hypers = strong(make_hypers(config, program_shape(config, True)))
+    hypers = strong(make_hypers(config, program_shape(config)))
     pool = jax.jit(env.worlds)(jax.random.key(0))
     state = env.reset(jax.random.key(1), pool, n, hypers)
 

@@ -6,12 +6,15 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 
 from bench.measure import Subject, rates, row
-from lepton_jax.config import Config, from_preset, overlay
+from lepton_jax.config import Config
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import make_hypers, make_program
 from lepton_jax.engine.setup import make_setup
+from lepton_jax.overlay import overlay
+from lepton_jax.presets import from_preset
 
 # On a GPU the presets made for it are measured as well.
 PRESETS = {"quick": 150e3, "maze9": None, "cartpole as purejaxrl": 45e3}
@@ -51,7 +54,7 @@ def peer_cartpole() -> Config:
 
 
 def chunk(config: Config) -> tuple[Any, float, float, float]:
-    """A call that runs one chunk after another; its env-steps; seconds to compile; bytes a transition."""
+    """A call that trains from one log point to the next; its env-steps; seconds to compile; bytes a transition."""
     setup = make_setup(config)
     program = make_program(config, setup.env, setup.agent, setup.shards)
     hypers = make_hypers(config, program.shape)
@@ -59,12 +62,14 @@ def chunk(config: Config) -> tuple[Any, float, float, float]:
     began = time.perf_counter()
     init = program.init.lower(*keys, hypers).compile()
     state = init(*keys, hypers)
-    step = program.chunk.lower(state, hypers).compile()
+    segments = np.int32(program.shape.per_point)
+    step = program.chunk.lower(state, hypers, segments).compile()
     seconds = time.perf_counter() - began
     box = [state]
 
     def call() -> Any:
-        box[0], metrics = step(box[0], hypers)
-        return metrics
+        box[0] = step(box[0], hypers, segments)
+        return box[0].clock
 
-    return call, program.shape.per_chunk * program.shape.steps, seconds, replay.bytes_per_transition(state.ring)
+    work = program.shape.per_point * program.shape.per_segment * program.shape.steps
+    return call, work, seconds, replay.bytes_per_transition(state.ring)

@@ -8,15 +8,18 @@ print(result.summary["success_rate"])
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.config import Config, ConfigError, from_preset, kind_of, overlay
+from lepton_jax.config import Config, ConfigError
+from lepton_jax.overlay import overlay
+from lepton_jax.presets import from_preset, kind_of
 
 if TYPE_CHECKING:
     from lepton_jax.engine.run import Result
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "preset", "register_gymnax", "run"]
+__all__ = ["Config", "ConfigError", "preset", "register_gymnax", "resume", "run"]
 
 
 def preset(name: str = "quick", **changes: Any) -> Config:
@@ -34,11 +37,29 @@ def run(config: Config | None = None) -> Result:
     Raises:
       ConfigError: the configuration cannot be used; says why.
     """
-    from lepton_jax.engine.run import run as run_engine
+    from lepton_jax.engine.launch import begin
+    from lepton_jax.engine.run import go
     from lepton_jax.report.terminal import make_display
 
-    config = config or preset()
-    return run_engine(config, [make_display(config.display)])
+    start = begin(config or preset())
+    return go(start, [make_display(start.config.display)])
+
+
+def resume(path: str | Path, **changes: Any) -> Result:
+    """Goes on with the run in ``path`` from its newest intact checkpoint, as if it had never been stopped.
+
+    ``resume("runs/mine", total_steps=20_000_000)`` extends a run.
+
+    Raises:
+      ConfigError: no run there, another process writes it, or a setting was changed that cannot be.
+      CheckpointError: there are checkpoints, but none of them is intact.
+    """
+    from lepton_jax.engine.launch import go_on
+    from lepton_jax.engine.run import go
+    from lepton_jax.report.terminal import make_display
+
+    start = go_on(Path(path), lambda config: overlay(config, changes, "resume()"))
+    return go(start, [make_display(start.config.display)])
 
 
 def register_gymnax() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lepton_jax.config import PRESETS, Config, ConfigError, from_preset, kind_of, overlay, parse_toml, validate
+from lepton_jax.config import Config, ConfigError, validate
+from lepton_jax.overlay import overlay, parse_toml
+from lepton_jax.presets import PRESETS, from_preset, kind_of
 
 
 def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, dict[str, Any]]:
@@ -42,6 +47,16 @@ def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, 
     return validate(config), {"preset": preset, "config": known.config, "flags": flags}
 
 
+def parse_changes(argv: list[str], prog: str, default: Config, description: str) -> Config:
+    """``default`` with flags applied; errors as ``parse_config``, and ConfigError for --preset and --config."""
+    import tyro
+
+    for word in argv:
+        if word.split("=")[0] in ("--preset", "--config"):
+            raise ConfigError(f"{word}: a run goes on with the settings it has; leave {word.split('=')[0]} away")
+    return tyro.cli(Config, prog=prog, args=argv, default=default, description=description)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file; ConfigError if it cannot be read or is not TOML."""
     return parse_toml(read_text(path, "a TOML file, such as config.toml of a run folder"), str(path))
@@ -64,6 +79,12 @@ def guarded(main: Callable[[list[str]], None]) -> NoReturn:
         if not isinstance(error, _told()):
             raise
         fail(str(error))
+    except KeyboardInterrupt as stop:
+        # At once: neither a chunk under way nor a checkpoint being written is waited for.
+        print(f"\n{stop}" if str(stop) else "\nstopped", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(128 + getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # whoever read our output has gone, as head does
         sys.stdout = None  # type: ignore[assignment]  # nothing is left to flush
     except OSError as error:
@@ -79,6 +100,10 @@ def fail(message: str) -> NoReturn:
 
 def _told() -> tuple[type[ValueError], ...]:
     """Errors whose message is meant for the user; those of modules not imported cannot have happened."""
-    names = {"lepton_jax.envs.maze.level": "LevelError", "lepton_jax.engine.checkpoint": "CheckpointError"}
+    names = {
+        "lepton_jax.envs.maze.level": "LevelError",
+        "lepton_jax.engine.integrity": "CheckpointError",
+        "lepton_jax.engine.loop": "Diverged",
+    }
     loaded = (getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules)
     return (ConfigError, *loaded)

@@ -1,19 +1,13 @@
 """Every knob a user can turn. Imports no jax, so that ``--help`` and mistakes are answered at once.
 
-A value comes from the preset, then from a TOML file, then from the command line; the later one wins. What changes
-shapes or code is static and stays here; scalars that do not are gathered in ``Hypers`` and traced.
+What changes shapes or code is static and stays here; scalars that do not are gathered in ``Hypers`` and traced.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
 import math
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple
 
 MAZE = "LeptonMaze-v0"
 
@@ -34,7 +28,7 @@ class EnvConfig:
     levels: int = 0  # maze: number of training levels; 0 = endless
     pool: int = 16384  # maze: levels held at a time when endless
     refresh_levels: int = 1024  # maze: levels replaced at each refresh when endless
-    refresh_every: int = 64  # maze: iterations between refreshes when endless, at most
+    refresh_every: int = 64  # iterations between refreshes, at most; a run can be stopped as often
     held_out: bool = True  # maze: keep validation and test layouts out of training
     level_seed: int = 0  # maze: seed of the levels, apart from the run's seed
     braid: float = 0.0  # maze: share of inner walls opened to make loops, 0 to 1
@@ -106,11 +100,22 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """What is kept of a run, so that it can go on. None of it changes what the run computes."""
+
+    every_seconds: float = 30.0  # of training between checkpoints; one more is made when the run is stopped or ends
+    every_iterations: int = 0  # iterations between checkpoints, rounded up to whole segments; 0 = by time
+    latest: int = 2  # newest checkpoints kept
+    best: int = 1  # checkpoints kept for their validation score, besides
+
+
+@dataclass(frozen=True)
 class Config:
     """One run."""
 
     seed: int = 0  # of everything but the levels
-    total_steps: int = 8_000_000  # environment steps, all environments together; rounded up to whole chunks
+    total_steps: int = 8_000_000  # environment steps, all environments together; rounded up to whole log points
+    schedule_steps: int = 0  # steps that schedules and log_points are spread over; 0 = total_steps
     run_dir: str = ""  # where the run is kept; empty = runs/PRESET-sSEED-TIME
     log_points: int = 40  # how often, over the run, metrics are read and the policy is validated
     display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = a bar on a terminal, else plain lines
@@ -121,6 +126,7 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 
 Scalar = Any  # float or float32 ()
@@ -147,138 +153,6 @@ class Hypers(NamedTuple):
     slip: Scalar
 
 
-# What serves mazes well: a short horizon keeps the values of right and wrong moves apart, and a ladder of epsilons
-# keeps the experience broad. Deterministic worlds have nothing for Double to correct.
-_MAZE_DQN: dict[str, Any] = {
-    "gamma": 0.95,
-    "n_step": 2,
-    "double": False,
-    "lr": 2e-3,
-    "tau": 0.01,
-    "eps_end": 0.3,
-    "eps_ladder": True,
-}
-_GPU_REPLAY = {"capacity": 4_194_304, "batch_size": 8192, "collect": 2, "updates": 2, "warmup": 262_144}
-# Each preset: the changes it makes to the defaults; a table named after a kind of agent holds for that kind alone.
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "total_steps": 6_000_000,
-        "env": {"size": 7, "observation": "full"},
-        "net": {"width": 128, "layer_norm": True},
-        "dqn": {
-            # So few are the layouts of 7x7 that a network learns them by heart unless its weights are kept small.
-            "agent": _MAZE_DQN | {"gamma": 0.9, "double": True, "weight_decay": 0.1},
-            "replay": {"batch_size": 256, "updates": 8},
-        },
-    },
-    "maze9": {
-        "total_steps": 15_000_000,
-        "env": {"size": 9, "pool": 131_072, "refresh_levels": 4096},
-        "net": {"width": 256, "layer_norm": True},
-        "dqn": {"agent": _MAZE_DQN, "replay": {"batch_size": 256, "updates": 8}},
-    },
-    "maze13": {
-        "total_steps": 400_000_000,
-        "env": {"size": 13, "num_envs": 8192, "pool": 524_288, "refresh_levels": 32_768, "refresh_every": 16},
-        "net": {"width": 512, "layer_norm": True},
-        "dqn": {"agent": _MAZE_DQN, "replay": _GPU_REPLAY},
-    },
-    "maze21": {
-        "total_steps": 2_000_000_000,
-        "env": {"size": 21, "num_envs": 8192, "pool": 524_288, "refresh_levels": 32_768, "refresh_every": 16},
-        "net": {"width": 512, "layer_norm": True},
-        "dqn": {"agent": _MAZE_DQN | {"gamma": 0.98}, "replay": _GPU_REPLAY},
-    },
-    "cartpole": {
-        "total_steps": 500_000,
-        "env": {"id": "CartPole-v1", "num_envs": 10},
-        "net": {"width": 120},
-        "replay": {"capacity": 50_000, "batch_size": 128, "collect": 1, "updates": 1, "warmup": 1000},
-    },
-    "article": {
-        "total_steps": 1000,
-        "log_points": 20,
-        "display": "epochs",
-        "env": {"num_envs": 1, "observation": "vector", "goal_reward": 10.0, "pool": 1024},
-        "net": {"depth": 0, "dueling": False},
-        "agent": {"lr": 1e-3, "lr_schedule": "constant", "n_step": 1, "double": False, "loss": "squared"},
-        "replay": {"capacity": 1024, "batch_size": 32, "collect": 1, "updates": 1, "warmup": 64},
-        "eval": {"validation_levels": 64, "test_levels": 128},
-    },
-}
-KINDS = get_args(get_type_hints(AgentConfig)["kind"])
-
-
-def kind_of(changes: Mapping[str, Any]) -> str:
-    """The kind of agent that nested ``changes`` ask for, the default if none; ``from_preset`` checks it."""
-    section = changes.get("agent")
-    return section.get("kind", KINDS[0]) if isinstance(section, Mapping) else KINDS[0]
-
-
-def from_preset(name: str, kind: str = "dqn") -> Config:
-    """The configuration of a preset for a kind of agent.
-
-    Raises:
-      ConfigError: there is no such preset or kind.
-    """
-    if kind not in KINDS:
-        raise ConfigError(f"agent.kind = {kind!r} is unknown{_nearest(str(kind), KINDS)}; there are {', '.join(KINDS)}")
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
-    changes = PRESETS[name]
-    config = overlay(Config(), {key: value for key, value in changes.items() if key not in KINDS}, f"preset {name}")
-    config = overlay(config, changes.get(kind, {}), f"preset {name}")
-    return dataclasses.replace(config, agent=dataclasses.replace(config.agent, kind=kind))
-
-
-def overlay(config: Any, changes: Mapping[str, Any], source: str, prefix: str = "") -> Any:
-    """``config`` with nested ``changes`` applied; types are checked strictly.
-
-    Raises:
-      ConfigError: an unknown key (with the nearest one) or a value of the wrong type.
-    """
-    types = get_type_hints(type(config))
-    updates = {}
-    for key, value in changes.items():
-        name = prefix + key
-        if key not in types:
-            raise ConfigError(f"{source}: unknown key '{name}'{_nearest(key, types, prefix)}")
-        current = getattr(config, key)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{source}: '{name}' is a section; write its keys below [{name}]")
-            updates[key] = overlay(current, value, source, f"{name}.")
-        else:
-            updates[key] = _typed(value, types[key], name, source)
-    return dataclasses.replace(config, **updates)
-
-
-def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Reads TOML text for ``overlay``.
-
-    Raises:
-      ConfigError: the text is no TOML; says where.
-    """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: not valid TOML: {error}") from None
-
-
-def to_toml(config: Config) -> str:
-    """The whole configuration as TOML, which ``--config`` reads back to an equal one."""
-    lines: list[str] = []
-    fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)]
-    sections = [("", config), *((name, value) for name, value in fields if dataclasses.is_dataclass(value))]
-    for name, section in sections:
-        lines += [f"\n[{name}]"] if name else []
-        for f in dataclasses.fields(section):
-            value = getattr(section, f.name)
-            if not dataclasses.is_dataclass(value):
-                lines.append(f"{f.name} = {_toml_value(value)}")
-    return "\n".join(lines) + "\n"
-
-
 def validate(config: Config) -> Config:
     """Returns ``config`` if every value is usable.
 
@@ -289,27 +163,31 @@ def validate(config: Config) -> Config:
 
     def check(good: bool, name: str, expected: str) -> None:
         if not good:
-            raise ConfigError(f"{name} = {_look_up(c, name)!r} is out of range: expected {expected}")
+            raise ConfigError(f"{name} = {look_up(c, name)!r} is out of range: expected {expected}")
 
     for name in _AT_LEAST_ONE:
-        check(_look_up(c, name) >= 1, name, "at least 1")
+        check(look_up(c, name) >= 1, name, "at least 1")
     for name in _SHARES:
-        check(0.0 <= _look_up(c, name) <= 1.0, name, "0 to 1")
+        check(0.0 <= look_up(c, name) <= 1.0, name, "0 to 1")
     for name in _SEEDS:
-        check(0 <= _look_up(c, name) < 2**32, name, "0 to 4294967295")
+        check(0 <= look_up(c, name) < 2**32, name, "0 to 4294967295")
     for name in _FINITE:
-        check(math.isfinite(_look_up(c, name)), name, "a finite number")
+        check(math.isfinite(look_up(c, name)), name, "a finite number")
     check(c.net.depth >= 0, "net.depth", "0 or more")
     check(0.0 < c.agent.lr < math.inf, "agent.lr", "a positive number")
     check(0.0 <= c.agent.lr_end < math.inf, "agent.lr_end", "0 or more")
     for name in ("agent.adam_eps", "agent.max_grad_norm", "agent.huber_delta"):
-        check(0.0 < _look_up(c, name) < math.inf, name, "a positive number")
+        check(0.0 < look_up(c, name) < math.inf, name, "a positive number")
     check(0.0 <= c.agent.weight_decay < math.inf, "agent.weight_decay", "0 or more")
     check(0.0 <= c.agent.eps_ladder_power < math.inf, "agent.eps_ladder_power", "0 or more")
     check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
+    check(c.schedule_steps >= 0, "schedule_steps", "0 (total_steps) or a number of steps")
+    check(c.checkpoint.every_seconds >= 0.0, "checkpoint.every_seconds", "0 or more")
+    check(c.checkpoint.every_iterations >= 0, "checkpoint.every_iterations", "0 (by time) or a number of iterations")
+    check(c.checkpoint.best >= 0, "checkpoint.best", "0 or more")
     check(c.shards >= 0, "shards", "0 (as many as pay) or more")
     for name in ("env.num_envs", "replay.batch_size"):
-        check(_look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
+        check(look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
     check(c.replay.capacity < 2**31, "replay.capacity", "less than 2147483648: transitions are numbered in 32 bits")
     rows = (c.agent.n_step + 1) * env.num_envs
     check(
@@ -348,7 +226,7 @@ _AT_LEAST_ONE = (
     *("total_steps", "log_points", "env.num_envs", "env.pool", "env.refresh_levels", "env.refresh_every"),
     *("net.width", "net.channels", "net.conv_depth", "agent.n_step", "agent.target_period"),
     *("replay.capacity", "replay.batch_size", "replay.collect", "replay.updates"),
-    *("eval.validation_levels", "eval.test_levels", "eval.episodes"),
+    *("eval.validation_levels", "eval.test_levels", "eval.episodes", "checkpoint.latest"),
 )
 _SEEDS = ("seed", "env.level_seed")
 _FINITE = ("env.goal_reward", "env.step_cost")
@@ -358,35 +236,7 @@ _SHARES = (
 )
 
 
-def _look_up(config: Config, name: str) -> Any:
+def look_up(config: Config, name: str) -> Any:
+    """The value of a setting by its name, such as ``agent.lr``."""
     section, _, key = name.rpartition(".")
     return getattr(getattr(config, section) if section else config, key)
-
-
-def _typed(value: Any, expected: Any, name: str, source: str) -> Any:
-    if get_origin(expected) is Literal:
-        choices = get_args(expected)
-        if value not in choices:
-            hint = _nearest(str(value), choices)
-            raise ConfigError(f"{source}: '{name}' = {value!r}{hint}; expected one of {', '.join(map(repr, choices))}")
-        return value
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not expected:
-        raise ConfigError(
-            f"{source}: '{name}' = {value!r} has type {type(value).__name__}; expected {expected.__name__}"
-        )
-    return value
-
-
-def _nearest(name: str, known: Any, prefix: str = "") -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{prefix}{close[0]}'?" if close else ""
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's as well
-    return repr(value)

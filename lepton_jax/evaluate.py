@@ -1,13 +1,19 @@
-"""Evaluates a finished run: ``python -m lepton_jax.evaluate RUN``."""
+"""Evaluates a policy of a run: ``python -m lepton_jax.evaluate RUN``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli import guarded, read_text, read_toml
-from lepton_jax.config import MAZE, Config, ConfigError, overlay, validate
+from lepton_jax.config import MAZE, Config, ConfigError, validate
+from lepton_jax.engine.folder import RunFolder, resume_command
+from lepton_jax.engine.integrity import CheckpointError, newest_intact
+from lepton_jax.overlay import overlay
+
+if TYPE_CHECKING:
+    from lepton_jax.agents.agent import Agent
 
 
 def main(argv: list[str]) -> None:
@@ -18,7 +24,7 @@ def main(argv: list[str]) -> None:
         epilog="example: python -m lepton_jax.evaluate runs/quick-s0 --levels my_mazes.txt --policy best",
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--suite", default="test", choices=("train", "validation", "test"), help="set of levels (default: test)"
@@ -26,7 +32,12 @@ def main(argv: list[str]) -> None:
     where.add_argument(
         "--levels", type=Path, metavar="FILE", help="levels as text: '#', ' ', 'S', 'G'; blank lines between them"
     )
-    parser.add_argument("--policy", default="final", choices=("best", "final"), help="which policy (default: final)")
+    parser.add_argument(
+        "--policy",
+        default="final",
+        choices=("best", "final", "latest"),
+        help="which policy (default: final); latest is that of the newest checkpoint, also of a run that has not ended",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     config = read_run(args.run)
@@ -35,7 +46,8 @@ def main(argv: list[str]) -> None:
             f"--levels: {args.run} was trained on {config.env.id}, which has no levels; leave --levels away"
         )
     text = read_text(args.levels, "a level file") if args.levels else None
-    figures = evaluate(args.run, config, args.suite, args.policy, text, str(args.levels))
+    place = find_policy(RunFolder(args.run), args.policy)
+    figures = evaluate(config, place, args.suite, text, str(args.levels))
     from lepton_jax.engine.metrics import to_json
 
     if args.json:
@@ -48,44 +60,73 @@ def main(argv: list[str]) -> None:
 
 
 def read_run(folder: Path) -> Config:
-    """The configuration of a run folder.
-
-    Raises:
-      ConfigError: no such folder, or one without a finished run.
-    """
+    """The configuration of a run folder; ConfigError if there is none."""
     if not (folder / "config.toml").is_file():
         raise ConfigError(
             f"{folder} is no run folder: it has no config.toml; expected what python -m lepton_jax.train has left"
         )
-    config = validate(overlay(Config(), read_toml(folder / "config.toml"), str(folder / "config.toml")))
-    if not (folder / "policy").is_dir():
-        raise ConfigError(f"{folder} holds no policy: the run did not finish; train it again")
-    return config
+    return validate(overlay(Config(), read_toml(folder / "config.toml"), str(folder / "config.toml")))
+
+
+def find_policy(folder: RunFolder, policy: str) -> tuple[Path, str]:
+    """Where a policy lies: a checkpoint, and the path of the tree within it that has it; "" for the whole.
+
+    Raises:
+      ConfigError: the run has no such policy yet.
+      CheckpointError: there are checkpoints, but none of them is intact.
+    """
+    if folder.policy(policy).is_dir():
+        return folder.policy(policy), ""
+    if policy == "final":
+        raise ConfigError(
+            f"{folder.path} holds no final policy: the run has not ended; look at --policy latest or best, or go on "
+            f"with it: {resume_command(folder.path)}"
+        )
+    point, problems = newest_intact(folder.saved())
+    if problems and point is None:
+        raise CheckpointError("; ".join(problems))
+    if point is None:
+        raise ConfigError(f"{folder.path} holds no checkpoint yet; go on with it: {resume_command(folder.path)}")
+    return point, "best" if policy == "best" else "state/agent_state"
 
 
 def evaluate(
-    folder: Path, config: Config, suite: str, policy: str, level_text: str | None, source: str
+    config: Config, place: tuple[Path, str], suite: str, level_text: str | None, source: str
 ) -> dict[str, Any]:
-    """The figures of a run's policy on a set of levels, or on the levels in ``level_text``."""
+    """The figures of the policy at ``place`` on a set of levels, or on the levels in ``level_text``."""
     import jax
 
-    from lepton_jax.engine import checkpoint
+    from lepton_jax.engine.evaluation import Evaluator
     from lepton_jax.engine.program import make_hypers, program_shape
-    from lepton_jax.engine.run import Evaluator
     from lepton_jax.engine.setup import file_set, level_set, make_setup, prepare_jax
 
     prepare_jax(config)
     setup = make_setup(config)
-    hypers = make_hypers(config, program_shape(config, setup.env.refresh is not None))
+    hypers = make_hypers(config, program_shape(config))
     init = lambda: setup.agent.init(jax.random.key(0), setup.env.observation, setup.env.num_actions, hypers)
     agent_state = jax.jit(init)()
-    stored, about = checkpoint.load_policy(folder / "policy" / policy, setup.agent.policy(agent_state))
+    stored, env_steps = _read_policy(*place, setup.agent, agent_state)
     if level_text is not None:
         env, levels = file_set(config, setup, level_text, source)
     else:
         env, levels = setup.env, level_set(config, suite, config.eval.test_levels)
     figures = Evaluator(env, setup.agent, hypers).report(setup.agent.with_policy(agent_state, stored), levels)
-    return {"levels": levels.name, "episodes": levels.size, **figures, **about}
+    return {"levels": levels.name, "episodes": levels.size, **figures, "env_steps": env_steps}
+
+
+def _read_policy(path: Path, within: str, agent: Agent, agent_state: Any) -> tuple[Any, int]:
+    """A policy like that of ``agent_state``, and the env-steps it was trained for."""
+    from lepton_jax.engine import checkpoint
+
+    if not within:
+        policy, about = checkpoint.read(path, agent.policy(agent_state))
+        return policy, about["env_steps"]
+    if within == "best":
+        places = checkpoint.places(agent.policy(agent_state), within)
+    else:
+        places = agent.policy(checkpoint.places(agent_state, within))
+    policy, about = checkpoint.read_part(path, agent.policy(agent_state), places)
+    return policy, about["progress"]["best_steps"] if within == "best" else about["env_steps"]
 
 
 if __name__ == "__main__":

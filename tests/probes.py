@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lepton_jax.engine.program import Program, Shape, clear_metrics, read_metrics
 from lepton_jax.envs.vector import Outcome, VectorEnv
 
 GAMMA = 0.9  # the truncation probe is worth 10 with it
@@ -166,3 +167,14 @@ def side_by_side(probes: list[Probe], time_limit: int) -> Probe:
     )
     q = np.concatenate([np.broadcast_to(probe.q, (len(probe.q), actions)) for probe in probes])
     return Probe("side by side", starts, step, q, time_limit)
+
+
+def to_log_point(program: Program, state: Any, hypers: Any) -> tuple[Any, dict[str, float]]:
+    """Trains from one log point to the next: what a run's loop does, in one chunk. ``state`` is donated."""
+    state = program.chunk(state, hypers, jnp.int32(program.shape.per_point))
+    return clear_metrics(state), read_metrics(state, program.shape.per_point)
+
+
+def per_point(shape: Shape) -> int:
+    """Iterations between log points."""
+    return shape.per_segment * shape.per_point

@@ -1,6 +1,7 @@
 """The commands as a user calls them: real processes, real files."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 
 import lepton_jax
 from lepton_jax import evaluate, train
-from lepton_jax.config import Config, overlay, parse_toml
+from lepton_jax.config import Config
+from lepton_jax.overlay import overlay, parse_toml
 
 ROOT = Path(lepton_jax.__file__).parent.parent
 TINY = """
@@ -170,6 +172,7 @@ def test_the_run_folder_is_complete(workplace):
     run = workplace / "run"
     assert {path.name for path in run.iterdir()} == {
         "config.toml", "manifest.json", "metrics.jsonl", "timing.jsonl", "summary.json", "policy",
+        "checkpoints", ".lock",
     }  # fmt: skip
     assert {path.name for path in (run / "policy").iterdir()} == {"best", "final"}
 
@@ -177,13 +180,16 @@ def test_the_run_folder_is_complete(workplace):
     assert (config.seed, config.env.num_envs, config.agent.n_step, config.total_steps) == (3, 16, 2, 2000)
 
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["packages"]["jax"] == __import__("jax").__version__
+    assert manifest["environment"]["jax"] == __import__("jax").__version__
     assert manifest["seed"] == 3
-    assert manifest["called_with"]["flags"] == ["--run-dir", "run", "--seed", "3"]
+    (session,) = manifest["lineage"]
+    assert session["called_with"]["flags"] == ["--run-dir", "run", "--seed", "3"]
+    assert session["iteration"] == 0
     assert manifest["levels"]["validation"]["count"] == 8
     assert manifest["levels"]["test"]["count"] == 16
     assert len({manifest["levels"][name]["sha256"] for name in ("validation", "test")}) == 2
-    assert {"device", "threads", "git_revision", "level_seed"} <= set(manifest)
+    assert {"git_revision", "level_seed"} <= set(manifest)
+    assert {"device", "threads", "shards", "processor", "python", "XLA_FLAGS"} <= set(manifest["environment"])
 
     summary = json.loads((run / "summary.json").read_text())
     for name in FIGURES:
@@ -200,11 +206,12 @@ def test_the_run_folder_is_complete(workplace):
     assert isinstance(summary["device"], str)
 
     metrics, timing = records(run / "metrics.jsonl"), records(run / "timing.jsonl")
-    assert [m["chunk"] for m in metrics] == [t["chunk"] for t in timing] == list(range(1, len(metrics) + 1))
+    assert [m["iteration"] for m in metrics] == [t["iteration"] for t in timing]
+    assert len({b["iteration"] - a["iteration"] for a, b in itertools.pairwise([{"iteration": 0}, *metrics])}) == 1
     assert metrics[-1]["env_steps"] == summary["env_steps"]
     assert summary["best"]["env_steps"] in [m["env_steps"] for m in metrics]
     assert not any("second" in name for name in metrics[0]), "times belong to timing.jsonl"
-    best = max(metrics, key=lambda m: (m["validation/success_rate"], m["validation/spl"], -m["chunk"]))
+    best = max(metrics, key=lambda m: (m["validation/success_rate"], m["validation/spl"], -m["iteration"]))
     assert summary["best"]["env_steps"] == best["env_steps"]
 
 
@@ -213,8 +220,8 @@ def test_what_a_person_sees_when_piped(workplace):
     assert "\x1b" not in text, "no escape codes in a pipe"
     assert "28 symmetry classes" in text
     assert "bytes" in text
-    chunks = len(records(workplace / "run" / "metrics.jsonl"))
-    assert sum("steps  " in line and "left" in line for line in text.splitlines()) == chunks
+    points = len(records(workplace / "run" / "metrics.jsonl"))
+    assert sum("steps  " in line and "left" in line for line in text.splitlines()) == points
     for word in ("success_rate", "q_error", "final", "best", "kept in run", "python -m lepton_jax.evaluate run"):
         assert word in text
 
@@ -304,7 +311,8 @@ def test_evaluate_on_a_suite_and_on_a_level_file(workplace, capsys):
     [
         (["nowhere"], ["nowhere", "config.toml"]),
         (["empty"], ["empty", "config.toml"]),
-        (["unfinished"], ["unfinished", "policy"]),
+        (["unfinished"], ["unfinished", "final policy", "--resume unfinished"]),
+        (["unfinished", "--policy", "latest"], ["unfinished", "no checkpoint yet", "--resume unfinished"]),
         (["run", "--levels", "missing.txt"], ["missing.txt", "No such file"]),
         (["run", "--suite", "exam"], ["--suite", "exam", "validation"]),
     ],
@@ -347,12 +355,16 @@ def test_a_damaged_run_is_told(workplace, capsys):
     shutil.copytree(workplace / "run", workplace / "other", dirs_exist_ok=True)
     text = (workplace / "other" / "config.toml").read_text().replace("width = 8", "width = 9")
     (workplace / "other" / "config.toml").write_text(text)
-    from lepton_jax.engine.checkpoint import CheckpointError
+    from lepton_jax.config import ConfigError
+    from lepton_jax.engine.integrity import CheckpointError
 
     with pytest.raises(CheckpointError, match="where the network takes"):
         evaluate.main([str(workplace / "other")])
+    (workplace / "other" / "policy" / "final" / "about.json").unlink()
+    with pytest.raises(CheckpointError, match=r"about\.json: No such file"):
+        evaluate.main([str(workplace / "other")])
     shutil.rmtree(workplace / "other" / "policy" / "final")
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(ConfigError, match="no final policy"):
         evaluate.main([str(workplace / "other")])
     assert capsys.readouterr().out == ""
 

@@ -9,7 +9,9 @@ import pytest
 
 from lepton_jax import preset
 from lepton_jax.cli import parse_config
-from lepton_jax.config import PRESETS, Config, ConfigError, from_preset, overlay, parse_toml, to_toml, validate
+from lepton_jax.config import Config, ConfigError, validate
+from lepton_jax.overlay import overlay, parse_toml, to_toml
+from lepton_jax.presets import PRESETS, from_preset
 
 
 def parse(*argv: str) -> Config:

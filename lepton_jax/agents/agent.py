@@ -32,5 +32,6 @@ class Agent(NamedTuple):
     learn: Callable[
         ..., Any
     ]  # (agent state, Batch, key, hypers, average) -> (agent state, priority (B,) or None, metrics)
+    metrics: tuple[str, ...]  # the names of what learn reports, each float32 ()
     policy: Callable[[Any], Any]  # (agent state) -> the part that acts, which is saved as the policy
     with_policy: Callable[[Any, Any], Any]  # (agent state, policy) -> agent state

@@ -84,6 +84,7 @@ def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
         q_values=q_values,
         act=act,
         learn=learn,
+        metrics=("loss", "q_mean", "grad_norm"),
         policy=lambda state: state.params,
         with_policy=lambda state, params: state._replace(params=params),
     )

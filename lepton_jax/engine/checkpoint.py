@@ -1,49 +1,187 @@
-"""Parameters on disk: the only module that calls Orbax."""
+"""Trees of arrays on disk: the only module that calls Orbax.
+
+A checkpoint is a sealed folder (``engine/integrity.py``): ``arrays/`` written by Orbax, ``about.json`` with a table of
+the leaves, and text files that belong to it. Arrays are saved from the host, so that no device is named in them: what a
+GPU has written opens on a CPU and the reverse.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lepton_jax.engine import integrity
+from lepton_jax.engine.integrity import ABOUT, CheckpointError
+
+_FORMAT = 1
+_ARRAYS = "arrays"
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read; the message names it and says what was expected."""
+def to_host(tree: Any) -> Any:
+    """Copies of all arrays in the host's memory; typed keys as their data. The originals may be donated afterwards."""
+    return jax.tree.map(np.array, _raw(tree))
 
 
-def save_policy(path: Path, policy: Any, about: dict[str, Any]) -> None:
-    """Writes a tree of arrays to the new folder ``path``. ``about`` is JSON kept beside it."""
-    from orbax.checkpoint import v1 as ocp  # costs a third of a second: only when something is saved
-
-    ocp.save(str(path.absolute()), policy, custom_metadata=about)
-
-
-def load_policy(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
-    """Reads what ``save_policy`` wrote.
+def write(
+    path: Path,
+    tree: Any,
+    about: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
+    lanes: int = 0,
+) -> None:
+    """Writes a checkpoint. It appears at ``path``, in place of what was there, when it is complete, and not before.
 
     Args:
-      path: folder of the policy.
-      like: a tree of arrays or shapes that the policy must have, leaf by leaf; nothing is cast or reshaped.
-
-    Returns:
-      The policy on the default device, and ``about``.
+      path: a folder; its parents are made.
+      tree: of arrays as ``to_host`` gives them.
+      about: JSON to be kept with it.
+      texts: other files, by name.
+      lanes: if not 0, the length of a leading axis of every leaf; each lane then has a digest of its own.
 
     Raises:
-      CheckpointError: no checkpoint there, or a leaf is missing, unexpected or of another shape or dtype.
+      CheckpointError: it cannot be written; what was at ``path`` is still there.
+    """
+    from orbax.checkpoint import v1 as ocp  # costs a third of a second: only when something is saved
+
+    made = path.with_name(f".writing-{path.name}")
+    try:
+        integrity.remove(made)
+        made.mkdir(parents=True)
+        ocp.save(str((made / _ARRAYS).absolute()), tree)
+        leaves = {name: _entry(leaf, lanes) for name, leaf in names(tree).items()}
+        about = {"format": _FORMAT, **about, "leaves": leaves}
+        for name, text in {**(texts or {}), ABOUT: json.dumps(about, indent=1) + "\n"}.items():
+            (made / name).write_text(text, encoding="utf-8")
+        integrity.seal(made)
+        integrity.publish(made, path)
+    except Exception as error:  # Orbax and TensorStore raise what they like
+        integrity.remove(made)
+        raise CheckpointError(f"{path}: cannot be written: {_reason(error)}") from error
+
+
+def read(path: Path, like: Any, shardings: Any = None) -> tuple[Any, dict[str, Any]]:
+    """Reads a whole checkpoint after comparing every byte with its sum.
+
+    Args:
+      path: the checkpoint.
+      like: a tree of arrays or shapes that the checkpoint must hold, leaf by leaf; nothing is cast or reshaped.
+      shardings: a tree like it; by default everything goes to the default device.
+
+    Returns:
+      The arrays, with typed keys where ``like`` has them, and the JSON kept with them.
+
+    Raises:
+      CheckpointError: damaged, or a leaf is missing, unexpected or of another shape or dtype.
     """
     from orbax.checkpoint import v1 as ocp
 
-    path = path.absolute()
-    if not path.is_dir() or not ocp.is_orbax_checkpoint(str(path)):
+    about = describe(path)
+    integrity.verify(path)
+    plain = jax.eval_shape(_raw, like)
+    check_leaves(path, about, names(plain))
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    template = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        plain,
+        shardings or jax.tree.map(lambda _: here, plain),
+    )
+    try:
+        arrays = ocp.load(str((path / _ARRAYS).absolute()), template)
+    except Exception as error:
+        raise CheckpointError(f"{path}: Orbax cannot read it: {_reason(error)}") from error
+    wrap = lambda leaf, array: jax.random.wrap_key_data(array, impl="threefry2x32") if _is_key(leaf) else array
+    return jax.tree.map(wrap, like, arrays), about
+
+
+def read_leaves(path: Path, wanted: Sequence[str], lane: int | None = None) -> dict[str, np.ndarray]:
+    """Reads some leaves, or one lane of them, and compares those alone with their digests.
+
+    Args:
+      path: the checkpoint.
+      wanted: names as in the table of leaves, such as ``state/agent_state/params/params/Dense_0/kernel``.
+      lane: of a checkpoint written with lanes; None for the whole leaf.
+
+    Raises:
+      CheckpointError: there is no such leaf or lane, or what was read is not what was written; names the leaf.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    table = describe(path)["leaves"]
+    for name in wanted:
+        if name not in table:
+            raise CheckpointError(f"{path}: has no leaf '{name}'; python -m lepton_jax.inspect {path} lists them")
+    try:
+        stored = ocp.metadata(str((path / _ARRAYS).absolute())).metadata
+        pick = lambda key, leaf: np.empty(leaf.shape, leaf.dtype) if _name(key) in wanted else ocp.PLACEHOLDER
+        template: Any = jax.tree_util.tree_map_with_path(pick, stored)
+        tree = ocp.load(str((path / _ARRAYS).absolute()), template)
+    except Exception as error:
+        raise CheckpointError(f"{path}: Orbax cannot read it: {_reason(error)}") from error
+    found = {name: leaf for name, leaf in names(tree).items() if name in wanted}
+    for name in wanted:
+        written = table[name]["sha256"]
+        lanes = len(written) if isinstance(written, list) else 0
+        if (lane is None) != (lanes == 0) or (lane is not None and not 0 <= lane < lanes):
+            raise CheckpointError(f"{path}: leaf '{name}' has {lanes or 'no'} lanes; lane {lane} was asked for")
+        if lane is not None:
+            found[name], written = found[name][lane], written[lane]
+        if _digest(found[name]) != written:
+            raise CheckpointError(f"{path}: leaf '{name}' is damaged: its sha256 is not the one written in {ABOUT}")
+    return found
+
+
+def read_part(path: Path, like: Any, places: Any) -> tuple[Any, dict[str, Any]]:
+    """Reads a tree that is part of a checkpoint, and compares those leaves alone with their digests.
+
+    Args:
+      path: the checkpoint.
+      like: a tree of arrays or shapes.
+      places: the same tree of the names that its leaves have in the checkpoint; see ``places``.
+
+    Raises:
+      CheckpointError: a leaf is missing, damaged or of another shape or dtype.
+    """
+    about = describe(path)
+    wanted = dict(zip(jax.tree.leaves(places), jax.tree.leaves(like), strict=True))
+    check_leaves(path, {"leaves": {name: about["leaves"][name] for name in wanted if name in about["leaves"]}}, wanted)
+    arrays = read_leaves(path, list(wanted))
+    return jax.tree.map(arrays.__getitem__, places), about
+
+
+def places(tree: Any, within: str) -> Any:
+    """The tree of its leaves' names in a checkpoint that holds it at the path ``within``."""
+    return jax.tree_util.tree_map_with_path(lambda key, _: f"{within}/{_name(key)}", tree)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The JSON kept with a checkpoint and its table of leaves, without reading arrays.
+
+    Raises:
+      CheckpointError: no checkpoint, damaged, or of a format this version cannot read.
+    """
+    about = integrity.describe(path)
+    if about.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{path} is no checkpoint; expected a folder that a run has written, such as RUN/policy/best"
+            f"{path}: is of format {about.get('format')}, and this lepton_jax reads format {_FORMAT}; use the "
+            "lepton_jax that wrote it"
         )
-    found = ocp.metadata(str(path))
-    names = lambda tree: {
-        jax.tree_util.keystr(key, simple=True, separator="/"): leaf for key, leaf in jax.tree.leaves_with_path(tree)
-    }
-    stored, wanted = names(found.metadata), names(like)
+    return about
+
+
+def check_leaves(path: Path, about: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Compares the table of leaves with arrays or shapes by name.
+
+    Raises:
+      CheckpointError: a leaf is missing, unexpected or of another shape or dtype.
+    """
+    stored = about["leaves"]
     for name in sorted(stored.keys() | wanted.keys()):
         if name not in stored:
             raise CheckpointError(f"{path}: has no leaf '{name}', which the network needs")
@@ -51,12 +189,47 @@ def load_policy(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             raise CheckpointError(
                 f"{path}: has a leaf '{name}' that the network lacks; was it trained with another net?"
             )
-        if (stored[name].shape, stored[name].dtype) != (wanted[name].shape, wanted[name].dtype):
+        shape, dtype = tuple(stored[name]["shape"]), stored[name]["dtype"]
+        if (shape, dtype) != (wanted[name].shape, str(wanted[name].dtype)):
             raise CheckpointError(
-                f"{path}: leaf '{name}' is {stored[name].dtype}{list(stored[name].shape)} where the network takes "
+                f"{path}: leaf '{name}' is {dtype}{list(shape)} where the network takes "
                 f"{wanted[name].dtype}{list(wanted[name].shape)}; levels or net of another size?"
             )
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like)
-    about: Any = found.custom_metadata or {}
-    return ocp.load(str(path), template), about
+
+
+def names(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths."""
+    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def _entry(leaf: np.ndarray, lanes: int) -> dict[str, Any]:
+    if lanes and leaf.shape[:1] != (lanes,):
+        raise ValueError(f"a leaf of shape {leaf.shape} has no leading axis of {lanes} lanes")
+    digest = [_digest(lane) for lane in leaf] if lanes else _digest(leaf)
+    return {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "bytes": leaf.nbytes, "sha256": digest}
+
+
+def _digest(block: np.ndarray) -> str:
+    """The sha256 of an array's dtype, shape and elements in C order."""
+    about = f"{block.dtype} {list(block.shape)}".encode()
+    data = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
+    return hashlib.sha256(about + b"\n" + data.data).hexdigest()
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _raw(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, in words a person can use."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

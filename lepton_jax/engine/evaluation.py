@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +11,9 @@ import jax.numpy as jnp
 
 from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent
+from lepton_jax.config import Hypers
+from lepton_jax.engine.program import strong
+from lepton_jax.engine.setup import LevelSet
 from lepton_jax.envs.vector import Exact, VectorEnv
 
 
@@ -107,3 +112,52 @@ def evaluate(
 ) -> dict[str, jax.Array]:
     """``play`` and ``summarise``."""
     return summarise(play(env, agent, agent_state, worlds, key, hypers, count), exact)
+
+
+FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
+
+
+class Evaluator:
+    """Judges policies on sets of levels; sets of one size share what is compiled."""
+
+    def __init__(self, env: VectorEnv, agent: Agent, hypers: Hypers):
+        self._env, self._agent, self._hypers = env, agent, hypers
+        self._key = jax.random.key(20_26)  # the same episodes for every policy, run and seed
+        self._exact: dict[str, Exact | None] = {}
+        self._compiled: dict[str, Any] = {}
+        self.compile_seconds = 0.0
+
+    def validate(self, agent_state: Any, levels: LevelSet) -> dict[str, float]:
+        """The figures on ``levels`` but for ``q_error``."""
+
+        def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
+            key, size = self._key, levels.size
+            return evaluate(self._env, self._agent, state, worlds, key, strong(hypers), size, exact)
+
+        exact = self._solve(levels)
+        figures = self._call("evaluate", measure, levels.size, agent_state, levels.worlds, self._hypers, exact)
+        return {name: float(value) for name, value in jax.device_get(figures).items()}
+
+    def report(self, agent_state: Any, levels: LevelSet) -> dict[str, float | None]:
+        """All figures on ``levels``; None for those that the world cannot give."""
+        figures = self.validate(agent_state, levels)
+        if (exact := self._solve(levels)) is not None:
+            measure = lambda state, worlds, exact: q_error(self._env, self._agent, state, worlds, exact)
+            figures["q_error"] = float(self._call("q_error", measure, levels.size, agent_state, levels.worlds, exact))
+        return {name: figures.get(name) for name in FIGURES}
+
+    def _solve(self, levels: LevelSet) -> Exact | None:
+        if (solve := self._env.solve) is None:
+            return None
+        if levels.name not in self._exact:
+            exactly = lambda worlds, hypers: solve(worlds, strong(hypers))
+            self._exact[levels.name] = self._call("solve", exactly, levels.size, levels.worlds, self._hypers)
+        return self._exact[levels.name]
+
+    def _call(self, name: str, function: Callable[..., Any], size: int, *args: Any) -> Any:
+        name = f"{name} {size}"
+        if name not in self._compiled:
+            began = time.perf_counter()
+            self._compiled[name] = jax.jit(function).lower(*args).compile()
+            self.compile_seconds += time.perf_counter() - began
+        return self._compiled[name](*args)

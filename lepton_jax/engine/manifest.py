@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,8 @@ def describe(
 ) -> dict[str, Any]:
     """The manifest of a run, as JSON."""
     return {
-        "lepton_jax": lepton_jax.__version__,
+        "environment": environment(setup.shards),
         "git_revision": git_revision(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "device": device_name(),
-        "devices": jax.device_count(),
-        "shards": setup.shards,
-        "platform": jax.default_backend(),
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "matmul_precision": config.matmul_precision,
         "seed": config.seed,
         "level_seed": config.env.level_seed,
@@ -41,14 +35,54 @@ def describe(
             "training": config.env.levels or "endless",
         },
         "iterations": {
-            "chunks": shape.chunks,
-            "per_chunk": shape.per_chunk,
+            "count": shape.iterations,
+            "per_segment": shape.per_segment,
+            "per_log_point": shape.per_segment * shape.per_point,
             "warmup": shape.warmup,
             "env_steps_each": shape.steps,
         },
         "replay": {"transitions": shape.blocks * shape.steps, "bytes_per_transition": bytes_per_transition},
         "state_bytes": state_bytes,
     }
+
+
+def environment(shards: int) -> dict[str, Any]:
+    """All that must be equal for equal settings to give equal bits."""
+    return {
+        "lepton_jax": lepton_jax.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        "platform": jax.default_backend(),
+        "device": device_name(),
+        "processor": processor_name(),  # XLA compiles for the very model
+        "devices": jax.device_count(),
+        "shards": shards,
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def changes(lineage: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line if the last of the sessions that made a run has another environment than the one before."""
+    if len(lineage) < 2:
+        return []
+    before, now = (session["environment"] for session in lineage[-2:])
+    changed = [
+        f"{name} {before.get(name)!r} -> {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    return [f"not bit for bit what one undisturbed run would be: {', '.join(changed)}"] if changed else []
+
+
+def processor_name() -> str:
+    """The model of the CPU, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def device_name() -> str:

@@ -1,25 +1,26 @@
-"""What a run reports while it goes on, and the files it leaves."""
+"""What a run reports while it goes on."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from lepton_jax.config import Config, ConfigError
+from lepton_jax.config import Config
+from lepton_jax.engine.folder import Journal, RunFolder
 
 
 class Event(NamedTuple):
-    """The state of a run after a chunk."""
+    """The state of a run at a log point."""
 
-    number: int  # chunks done
-    of: int  # chunks of the run
+    number: int  # log points reached
+    of: int  # log points of the run
+    iteration: int
     env_steps: int
     of_env_steps: int
     seconds: float  # of training so far, compile and evaluation apart
-    metrics: dict[str, float]  # of the chunk; reproducible
+    metrics: dict[str, float]  # since the log point before; reproducible
     validation: dict[str, float]  # of the policy; reproducible
     latest: Callable[[], tuple[Any, int, float]]  # observation, action, reward of environment 0 at the last step
 
@@ -29,35 +30,44 @@ class Observer(Protocol):
 
     def begin(self, config: Config, about: dict[str, Any]) -> None: ...
     def update(self, event: Event) -> None: ...
-    def end(self, summary: dict[str, Any]) -> None: ...
+    def notice(self, text: str) -> None: ...  # something a person should know, such as a checkpoint that failed
+    def end(self, summary: dict[str, Any] | None) -> None: ...  # None: the run did not come to its end
 
 
-class Files:
-    """An observer that appends ``metrics.jsonl`` (what is reproducible) and ``timing.jsonl`` (what is not)."""
+RECORDED = ("metrics.jsonl", "timing.jsonl")
 
-    def __init__(self, folder: Path):
-        self._metrics, self._timing = folder / "metrics.jsonl", folder / "timing.jsonl"
 
-    def begin(self, config: Config, about: dict[str, Any]) -> None:
-        for path in (self._metrics, self._timing):
-            path.touch()
+class Record:
+    """``metrics.jsonl`` (what is reproducible) and ``timing.jsonl`` (what is not): a line a log point."""
 
-    def update(self, event: Event) -> None:
-        position = {"chunk": event.number, "env_steps": event.env_steps}
+    def __init__(self, folder: RunFolder, texts: Mapping[str, str]):
+        """Begins both files anew, with the ``texts`` of a checkpoint if there is one."""
+        self._metrics, self._timing = (Journal(folder.path / name, texts.get(name, "")) for name in RECORDED)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """All lines so far, by file."""
+        return dict(zip(RECORDED, (self._metrics.text, self._timing.text), strict=True))
+
+    def append(self, event: Event) -> str | None:
+        """Adds the lines of an event. What the disk refuses waits for the next time; says why, or None."""
+        position = {"iteration": event.iteration, "env_steps": event.env_steps}
         validation = {f"validation/{name}": value for name, value in event.validation.items()}
-        _append(self._metrics, position | event.metrics | validation)
-        _append(self._timing, position | {"seconds": event.seconds})
+        problem = None
+        for journal, record in (
+            (self._metrics, event.metrics | validation),
+            (self._timing, {"seconds": event.seconds}),
+        ):
+            try:
+                journal.append(to_json(position | record))
+            except OSError as error:
+                problem = f"{error.filename or 'metrics'}: {error.strerror}"
+        return problem
 
-    def end(self, summary: dict[str, Any]) -> None:
-        pass
-
-
-def refuse_used(folder: Path) -> None:
-    """Raises ConfigError unless ``folder`` can take a new run: absent, or an empty folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(
-            f"run_dir: {folder} is not empty; a run never overwrites one: choose another --run-dir, or remove it"
-        )
+    def flush(self) -> None:
+        """Writes what waits; OSError if that cannot be done."""
+        self._metrics.flush()
+        self._timing.flush()
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -71,8 +81,3 @@ def to_json(value: Any, indent: int | None = None) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(clean(value), indent=indent, allow_nan=False)
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(to_json(record) + "\n")

@@ -1,7 +1,8 @@
 """All of training as two compiled functions: ``init`` and ``chunk``.
 
-An iteration is ``collect`` steps of every environment, one write to the ring, and ``updates`` gradient steps. A chunk
-is a fixed number of iterations, with the level pool refreshed at fixed places: cadences are nested scans, no modulo.
+An iteration is ``collect`` steps of every environment, one write to the ring, and ``updates`` gradient steps. A segment
+is a fixed number of iterations after which the level pool is refreshed; a chunk is as many segments as the caller asks
+for. Sums of metrics travel in the state, segment by segment, so that a run is the same however it is cut into chunks.
 """
 
 from __future__ import annotations
@@ -34,21 +35,35 @@ class State(NamedTuple):
     agent_state: Any
     carry: Any  # the agent's carry of each environment
     key: jax.Array  # typed key; the keys of iteration i are folded from it by i
+    sums: dict[str, jax.Array]  # float32 (): metrics summed over the segments since the last log point
+    bad: jax.Array  # int32 (): the first iteration with a metric that is not finite, or NEVER
+
+
+NEVER = 2**31 - 1
+# Metrics that are sums over the iterations since the last log point; the others are means.
+TOTALS = ("reward", "terminated", "truncated")
 
 
 class Shape(NamedTuple):
     """The static sizes of a program, in iterations, derived from the configuration."""
 
     per_segment: int  # iterations between refreshes
-    segments: int  # segments a chunk
-    chunks: int  # chunks a run
+    per_point: int  # segments between log points
+    points: int  # log points a run
+    schedule: int  # iterations that schedules run over
     blocks: int  # ring length in iterations
     warmup: int  # iterations of random play before learning
     steps: int  # environment steps an iteration
 
     @property
-    def per_chunk(self) -> int:
-        return self.per_segment * self.segments
+    def segments(self) -> int:
+        """Segments a run."""
+        return self.per_point * self.points
+
+    @property
+    def iterations(self) -> int:
+        """Iterations a run."""
+        return self.segments * self.per_segment
 
 
 class Program(NamedTuple):
@@ -56,40 +71,47 @@ class Program(NamedTuple):
 
     shape: Shape
     init: jax.stages.Wrapped  # (key, level_key, hypers) -> State, warmed up
-    chunk: jax.stages.Wrapped  # (State, hypers) -> (State, metrics: means and sums over the chunk); donates its State
+    chunk: jax.stages.Wrapped  # (State, hypers, int32 () segments to run) -> State; donates its State
 
 
-def program_shape(config: Config, refreshes: bool) -> Shape:
-    """Turns the configuration's steps and transitions into whole iterations, and these into equal chunks."""
+def program_shape(config: Config) -> Shape:
+    """Turns the configuration's steps and transitions into whole iterations, and these into equal segments."""
     replay_, envs = config.replay, config.env.num_envs
     steps = envs * replay_.collect
-    iterations = math.ceil(config.total_steps / steps)
-    wanted = max(1, math.ceil(iterations / config.log_points))
-    segments = math.ceil(wanted / config.env.refresh_every) if refreshes else 1
-    per_segment = math.ceil(wanted / segments)
-    blocks = replay_.capacity // steps
+    nominal = math.ceil((config.schedule_steps or config.total_steps) / steps)
+    wanted = math.ceil(nominal / config.log_points)
+    per_point = math.ceil(wanted / config.env.refresh_every)
+    per_segment = math.ceil(wanted / per_point)
+    whole = lambda iterations: math.ceil(iterations / (per_segment * per_point))
     # Enough for the first sample: n rows and one more.
     warmup = max(math.ceil(replay_.warmup / steps), math.ceil((config.agent.n_step + 1) / replay_.collect))
-    return Shape(per_segment, segments, math.ceil(iterations / (per_segment * segments)), blocks, warmup, steps)
+    return Shape(
+        per_segment=per_segment,
+        per_point=per_point,
+        points=whole(math.ceil(config.total_steps / steps)),
+        schedule=whole(nominal) * per_segment * per_point,
+        blocks=replay_.capacity // steps,
+        warmup=warmup,
+        steps=steps,
+    )
 
 
 def make_hypers(config: Config, shape: Shape) -> Hypers:
     """The traced scalars of a run, as floats; horizons in the units their schedules count."""
     agent, env = config.agent, config.env
-    iterations = shape.chunks * shape.per_chunk
     return Hypers(
         gamma=agent.gamma,
         huber_delta=agent.huber_delta,
         tau=agent.tau,
         lr=agent.lr,
         lr_end=agent.lr_end,
-        lr_horizon=float(iterations * config.replay.updates),
+        lr_horizon=float(shape.schedule * config.replay.updates),
         adam_eps=agent.adam_eps,
         weight_decay=agent.weight_decay,
         max_grad_norm=agent.max_grad_norm,
         eps_start=agent.eps_start,
         eps_end=agent.eps_end,
-        eps_horizon=agent.eps_fraction * iterations,
+        eps_horizon=agent.eps_fraction * shape.schedule,
         eps_ladder_power=agent.eps_ladder_power,
         goal_reward=env.goal_reward,
         step_cost=env.step_cost,
@@ -104,10 +126,9 @@ def strong(hypers: Hypers) -> Hypers:
 
 def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) -> Program:
     """The training program of one run, over ``shards`` devices. ``env`` is what one shard steps."""
-    shape = program_shape(config, env.refresh is not None)
+    shape = program_shape(config)
     envs, collect, updates = config.env.num_envs // shards, config.replay.collect, config.replay.updates
     batch_size, n_step = config.replay.batch_size // shards, config.agent.n_step
-    totals = ("reward", "terminated", "truncated")
 
     def own_keys(key: jax.Array, clock: jax.Array, count: int) -> jax.Array:
         """``count`` keys of this shard and iteration."""
@@ -180,13 +201,20 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
         }
         return state._replace(clock=state.clock + 1), metrics
 
-    def segment(state: State, hypers: Hypers, level_key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+    def segment(state: State, hypers: Hypers) -> State:
         if env.refresh is not None:
             state = state._replace(worlds=env.refresh(state.worlds, level_key, state.clock // shape.per_segment))
         # The keys of the whole segment at once: on a CPU a single call is a loop of eighty tiny kernels.
         clocks = state.clock + jnp.arange(shape.per_segment)
         keys = jax.vmap(lambda clock: own_keys(state.key, clock, 2 * collect + 1 + updates))(clocks)
-        return jax.lax.scan(lambda state, keys: iteration(state, keys, hypers), state, keys)
+        state, metrics = jax.lax.scan(lambda state, keys: iteration(state, keys, hypers), state, keys)
+        finite = jnp.isfinite(sum(metrics.values()))
+        bad = shard.lowest(jnp.min(jnp.where(finite, NEVER, clocks)), shards)
+        new = {name: (jnp.sum if name in TOTALS else jnp.mean)(each) for name, each in metrics.items()}
+        new = shard.mean_over(new, TOTALS, shards)
+        return state._replace(
+            sums={name: state.sums[name] + value for name, value in new.items()}, bad=jnp.minimum(state.bad, bad)
+        )
 
     def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
         hypers = strong(hypers)
@@ -203,6 +231,8 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             agent_state=agent.init(agent_key, env.observation, env.num_actions, hypers),
             carry=agent.carry(envs),
             key=run_key,
+            sums={name: jnp.float32(0) for name in (*agent.metrics, "epsilon", *TOTALS)},
+            bad=jnp.int32(NEVER),
         )
         kept = jax.eval_shape(
             lambda: rollout(state, own_keys(warm_key, jnp.int32(0), 2 * collect), hypers, at_random)[1]
@@ -217,14 +247,23 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
 
     level_key = jax.random.key(config.env.level_seed)
 
-    def chunk(state: State, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
+    def chunk(state: State, hypers: Hypers, segments: jax.Array) -> State:
         hypers = strong(hypers)
-        state, metrics = jax.lax.scan(lambda state, _: segment(state, hypers, level_key), state, length=shape.segments)
-        metrics = {name: jnp.sum(m) if name in totals else jnp.mean(m) for name, m in metrics.items()}
-        return state, shard.mean_over(metrics, totals, shards)
+        return jax.lax.fori_loop(0, segments, lambda _, state: segment(state, hypers), state)
 
     own = {"env_state", "first", "ring", "carry"}
     layout = State._make(OWN if name in own else SHARED for name in State._fields)
     init = shard.spread(init, shards, (SHARED, SHARED, SHARED), layout)
-    chunk = shard.spread(chunk, shards, (layout, SHARED), (layout, SHARED))
+    chunk = shard.spread(chunk, shards, (layout, SHARED, SHARED), layout)
     return Program(shape, jax.jit(init), jax.jit(chunk, donate_argnums=0))
+
+
+def read_metrics(state: State, segments: int) -> dict[str, float]:
+    """The metrics of ``segments`` segments, from the sums over them."""
+    sums = {name: float(value) for name, value in jax.device_get(state.sums).items()}
+    return {name: value if name in TOTALS else value / segments for name, value in sums.items()}
+
+
+def clear_metrics(state: State) -> State:
+    """``state`` with its sums at zero, as they are after a log point."""
+    return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))

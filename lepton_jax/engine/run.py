@@ -1,28 +1,26 @@
-"""The host's side of a run: compile, then chunk after chunk with metrics and validation between, then the report."""
+"""A run from its settings to its report: compile, train, judge; a folder is what stays."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.agents.agent import Agent
-from lepton_jax.config import Config, ConfigError, Hypers, to_toml
-from lepton_jax.config import validate as validate_config
-from lepton_jax.engine import checkpoint, evaluation, manifest, replay
-from lepton_jax.engine.metrics import Event, Files, Observer, refuse_used, to_json
-from lepton_jax.engine.program import Program, State, make_hypers, make_program, strong
-from lepton_jax.engine.setup import LevelSet, Setup, level_set, make_setup, prepare_jax
+from lepton_jax.config import Config, ConfigError, Hypers
+from lepton_jax.engine import checkpoint, manifest, replay
+from lepton_jax.engine.evaluation import Evaluator
+from lepton_jax.engine.folder import put
+from lepton_jax.engine.keeper import Keeper
+from lepton_jax.engine.launch import Launch, begin, runnable
+from lepton_jax.engine.loop import Moment, Parts, Progress, train
+from lepton_jax.engine.metrics import RECORDED, Observer, Record, to_json
+from lepton_jax.engine.program import Program, Shape, State, make_hypers, make_program
+from lepton_jax.engine.setup import Setup, level_set, make_setup, prepare_jax
 from lepton_jax.engine.shard import on_one
-from lepton_jax.envs.vector import Exact, VectorEnv
-
-FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
 
 
 class Result(NamedTuple):
@@ -34,129 +32,137 @@ class Result(NamedTuple):
     best: Any  # parameters of the policy that did best in validation
 
 
-def run(config: Config, observers: Sequence[Observer] = (), about: dict[str, Any] | None = None) -> Result:
-    """Trains from start to end and leaves a run folder.
+def run(config: Config, observers: Sequence[Observer] = ()) -> Result:
+    """Trains from start to end and leaves a run folder; as ``go(begin(config))``."""
+    return go(begin(config), observers)
+
+
+def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, Any] | None = None) -> Result:
+    """Trains to the end, and reports.
 
     Args:
-      config: what to do. An empty ``run_dir`` is filled in: runs/SEED-TIME.
-      observers: told of the beginning, of every chunk and of the end.
+      launch: from ``engine.launch``: a run about to start or to go on.
+      observers: told of the beginning, of every log point and of the end.
       about: JSON to be kept in the manifest, such as the flags the run was called with.
 
     Raises:
-      ConfigError: the configuration cannot be used, the folder is not empty, or the state does not fit the memory.
+      ConfigError: the configuration cannot be used, or the state does not fit the memory. No new folder is left.
+      Interrupted: SIGINT, SIGTERM or SIGHUP; the state was saved, and the message says how to go on.
+      Diverged: a metric, a parameter or a return is not finite.
+      CheckpointError: the end could not be saved.
     """
+    with launch.folder:
+        try:
+            return _go(launch, observers, about or {})
+        except BaseException as error:
+            for observer in observers:
+                observer.end(None)
+            if launch.new and isinstance(error, ConfigError):
+                launch.folder.discard()
+            raise
+
+
+def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any]) -> Result:
     began = time.perf_counter()
-    config = validate_config(config)
-    folder = Path(config.run_dir or f"runs/s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
-    refuse_used(folder)
+    folder, config, point = launch.folder, launch.config, launch.point
+    folder.summary.unlink(missing_ok=True)
     prepare_jax(config)
     setup = make_setup(config)
     program = make_program(config, setup.env, setup.agent, setup.shards)
-    hypers = make_hypers(config, program.shape)
-    compiled = _compile(config, program, hypers)
+    shape, hypers = program.shape, make_hypers(config, program.shape)
+    ready = _prepare(config, program, hypers, setup, point)
     evaluator = Evaluator(setup.env, setup.agent, hypers)
     validation = level_set(config, "validation", config.eval.validation_levels)
     test = level_set(config, "test", config.eval.test_levels)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = manifest.describe(config, setup, program.shape, compiled.bytes_per_transition, compiled.state_bytes)
+    facts = manifest.describe(config, setup, shape, ready.bytes_per_transition, ready.state_bytes)
     facts["levels"] |= {s.name: {"count": s.size, "sha256": s.fingerprint} for s in (validation, test)}
-    facts |= about or {}
-    (folder / "config.toml").write_text(to_toml(dataclasses.replace(config, run_dir="")))  # so that it can run again
-    (folder / "manifest.json").write_text(to_json(facts, indent=2) + "\n")
-    observers = (Files(folder), *observers)
+    iteration = ready.moment.progress.segments * shape.per_segment
+    lineage = [*ready.lineage, {"iteration": iteration, "environment": facts["environment"], **about}]
+    put(folder.manifest, to_json(facts | {"lineage": lineage}, indent=2) + "\n")
     for observer in observers:
-        observer.begin(config, facts)
+        for note in (*launch.notes, *manifest.changes(lineage)):
+            observer.notice(note)
+        observer.begin(config, facts | {"resumed_at": iteration * shape.steps if point else None})
+    record = Record(folder, {name: (point / name).read_text() for name in RECORDED} if point else {})
+    parts = Parts(
+        shape=shape,
+        chunk=ready.chunk,
+        hypers=hypers,
+        policy=setup.agent.policy,
+        validate=lambda agent_state: evaluator.validate(agent_state, validation),
+        latest=lambda state: _latest(state, setup, shape),
+        folder=folder,
+        record=record,
+        keeper=Keeper(folder, config.checkpoint, iteration),
+        about={"config": runnable(config), "lineage": lineage},
+        observers=observers,
+    )
+    moment = train(ready.moment, parts)
+    record.flush()
 
-    trained = _train(compiled, program, hypers, setup, lambda state: evaluator.validate(state, validation), observers)
-    agent_state = on_one(trained.state.agent_state)
-    final, best = setup.agent.policy(agent_state), trained.best
+    agent_state, progress = on_one(moment.state.agent_state), moment.progress
+    final, env_steps = checkpoint.to_host(setup.agent.policy(agent_state)), shape.iterations * shape.steps
     summary = evaluator.report(agent_state, test) | {
-        "best": evaluator.report(setup.agent.with_policy(agent_state, best), test) | {"env_steps": trained.best_steps},
-        "env_steps": trained.env_steps,
-        "gradient_steps": program.shape.chunks * program.shape.per_chunk * config.replay.updates,
-        "env_steps_per_second": trained.env_steps / trained.seconds,
-        "compile_seconds": compiled.seconds + evaluator.compile_seconds,
-        "bytes_per_transition": compiled.bytes_per_transition,
+        "best": evaluator.report(setup.agent.with_policy(agent_state, moment.best), test)
+        | {"env_steps": progress.best_steps},
+        "env_steps": env_steps,
+        "gradient_steps": shape.iterations * config.replay.updates,
+        "env_steps_per_second": env_steps / progress.seconds,
+        "compile_seconds": ready.seconds + evaluator.compile_seconds,
+        "bytes_per_transition": ready.bytes_per_transition,
         "device": manifest.device_name(),
     }
-    for name, policy, steps in (("final", final, trained.env_steps), ("best", best, trained.best_steps)):
-        checkpoint.save_policy(folder / "policy" / name, policy, {"env_steps": steps})
+    for name, policy, steps in (("final", final, env_steps), ("best", moment.best, progress.best_steps)):
+        checkpoint.write(folder.policy(name), policy, {"env_steps": steps})
     summary["wall_seconds"] = time.perf_counter() - began
-    (folder / "summary.json").write_text(to_json(summary, indent=2) + "\n")
+    put(folder.summary, to_json(summary, indent=2) + "\n")
     for observer in observers:
         observer.end(summary)
-    return Result(folder, summary, final, best)
+    return Result(folder.path, summary, final, moment.best)
 
 
-class Evaluator:
-    """Judges policies on sets of levels; sets of one size share what is compiled."""
-
-    def __init__(self, env: VectorEnv, agent: Agent, hypers: Hypers):
-        self._env, self._agent, self._hypers = env, agent, hypers
-        self._key = jax.random.key(20_26)  # the same episodes for every policy, run and seed
-        self._exact: dict[str, Exact | None] = {}
-        self._compiled: dict[str, Any] = {}
-        self.compile_seconds = 0.0
-
-    def validate(self, agent_state: Any, levels: LevelSet) -> dict[str, float]:
-        """The figures on ``levels`` but for ``q_error``."""
-
-        def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
-            key, size = self._key, levels.size
-            return evaluation.evaluate(self._env, self._agent, state, worlds, key, strong(hypers), size, exact)
-
-        exact = self._solve(levels)
-        figures = self._call("evaluate", measure, levels.size, agent_state, levels.worlds, self._hypers, exact)
-        return {name: float(value) for name, value in jax.device_get(figures).items()}
-
-    def report(self, agent_state: Any, levels: LevelSet) -> dict[str, float | None]:
-        """All figures on ``levels``; None for those that the world cannot give."""
-        figures = self.validate(agent_state, levels)
-        if (exact := self._solve(levels)) is not None:
-            measure = lambda state, worlds, exact: evaluation.q_error(self._env, self._agent, state, worlds, exact)
-            figures["q_error"] = float(self._call("q_error", measure, levels.size, agent_state, levels.worlds, exact))
-        return {name: figures.get(name) for name in FIGURES}
-
-    def _solve(self, levels: LevelSet) -> Exact | None:
-        if (solve := self._env.solve) is None:
-            return None
-        if levels.name not in self._exact:
-            exactly = lambda worlds, hypers: solve(worlds, strong(hypers))
-            self._exact[levels.name] = self._call("solve", exactly, levels.size, levels.worlds, self._hypers)
-        return self._exact[levels.name]
-
-    def _call(self, name: str, function: Callable[..., Any], size: int, *args: Any) -> Any:
-        name = f"{name} {size}"
-        if name not in self._compiled:
-            began = time.perf_counter()
-            self._compiled[name] = jax.jit(function).lower(*args).compile()
-            self.compile_seconds += time.perf_counter() - began
-        return self._compiled[name](*args)
-
-
-class _Compiled(NamedTuple):
-    state: State
-    chunk: Callable[[State, Hypers], tuple[State, dict[str, jax.Array]]]
-    seconds: float
+class _Ready(NamedTuple):
+    moment: Moment
+    chunk: Callable[..., State]
+    lineage: list[Any]
+    seconds: float  # of compilation
     bytes_per_transition: float
     state_bytes: int
 
 
-def _compile(config: Config, program: Program, hypers: Hypers) -> _Compiled:
-    """Compiles both functions, refuses a state that does not fit, and runs ``init``."""
+def _prepare(config: Config, program: Program, hypers: Hypers, setup: Setup, point: Path | None) -> _Ready:
+    """Compiles, refuses a state that does not fit, and makes the first state or reads that of the checkpoint."""
     began = time.perf_counter()
-    key = jax.random.key(config.seed)
-    init = program.init.trace(key, jax.random.key(config.env.level_seed), hypers)
+    keys = jax.random.key(config.seed), jax.random.key(config.env.level_seed)
+    init = program.init.trace(*keys, hypers)
     like = init.out_info
     state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
     per_transition = replay.bytes_per_transition(like.ring)
     _refuse_oversized(program, per_transition, state_bytes)
-    init = init.lower().compile()
-    chunk = program.chunk.trace(like, hypers).lower().compile()
+    start = init.lower().compile() if point is None else None
+    chunk = program.chunk.trace(like, hypers, jax.ShapeDtypeStruct((), np.int32)).lower().compile()
     seconds = time.perf_counter() - began
-    state = init(key, jax.random.key(config.env.level_seed), hypers)
-    return _Compiled(state, chunk, seconds, per_transition, state_bytes)
+    if start is not None:
+        state = start(*keys, hypers)
+        moment = Moment(state, checkpoint.to_host(setup.agent.policy(on_one(state.agent_state))), Progress())
+        return _Ready(moment, chunk, [], seconds, per_transition, state_bytes)
+    assert point is not None
+    moment, lineage = _read(point, like, chunk.input_shardings[0][0], setup)
+    if moment.progress.segments > program.shape.segments:
+        done = moment.progress.segments * program.shape.per_segment * program.shape.steps
+        raise ConfigError(f"total_steps: {config.total_steps} are asked for, but {done} are done already")
+    return _Ready(moment, chunk, lineage, seconds, per_transition, state_bytes)
+
+
+def _read(point: Path, like: State, shardings: State, setup: Setup) -> tuple[Moment, list[Any]]:
+    """A moment from its checkpoint, and the sessions that led to it."""
+    best = jax.eval_shape(setup.agent.policy, like.agent_state)
+    here = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), best)
+    tree, said = checkpoint.read(point, {"state": like, "best": best}, {"state": shardings, "best": here})
+    return Moment(tree["state"], checkpoint.to_host(tree["best"]), Progress.from_json(said["progress"])), said[
+        "lineage"
+    ]
 
 
 def _refuse_oversized(program: Program, per_transition: float, state_bytes: int) -> None:
@@ -174,71 +180,14 @@ def _refuse_oversized(program: Program, per_transition: float, state_bytes: int)
     )
 
 
-class _Trained(NamedTuple):
-    state: State
-    best: Any
-    best_steps: int
-    env_steps: int
-    seconds: float
-
-
-def _train(
-    compiled: _Compiled,
-    program: Program,
-    hypers: Hypers,
-    setup: Setup,
-    validate: Callable[[Any], dict[str, float]],
-    observers: Sequence[Observer],
-) -> _Trained:
-    shape, state = program.shape, compiled.state
-    seconds, env_steps = 0.0, 0
-    best_score, best, best_steps = (-np.inf,), None, 0
-    jax.block_until_ready(state)
-    for number in range(1, shape.chunks + 1):
-        began = time.perf_counter()
-        state, metrics = compiled.chunk(state, hypers)
-        metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        seconds += time.perf_counter() - began
-        env_steps += shape.per_chunk * shape.steps
-        agent_state = on_one(state.agent_state)
-        validation = validate(agent_state)
-        score = _score(validation)
-        if best is None or score > best_score:
-            # A copy: the next chunk takes the state's own buffers.
-            best = jax.tree.map(jnp.copy, setup.agent.policy(agent_state))
-            best_score, best_steps = score, env_steps
-        latest = lambda state=state, number=number: _latest(
-            state, setup, (shape.warmup + number * shape.per_chunk) % shape.blocks
-        )
-        event = Event(
-            number,
-            shape.chunks,
-            env_steps,
-            shape.chunks * shape.per_chunk * shape.steps,
-            seconds,
-            metrics,
-            validation,
-            latest,
-        )
-        for observer in observers:
-            observer.update(event)
-    return _Trained(state, best, best_steps, env_steps, seconds)
-
-
-def _score(figures: dict[str, float]) -> tuple[float, ...]:
-    """What "best" means: success, then path length, where the world knows success; else mean return. NaN loses."""
-    names = ("success_rate", "spl") if "success_rate" in figures else ("mean_return",)
-    return tuple(figures[name] if np.isfinite(figures[name]) else -np.inf for name in names)
-
-
-def _latest(state: State, setup: Setup, blocks_written: int) -> tuple[np.ndarray, int, float]:
+def _latest(state: State, setup: Setup, shape: Shape) -> tuple[np.ndarray, int, float]:
     """Observation, action and reward of environment 0 at the last step taken."""
     ring, worlds = state.ring, state.worlds
     if setup.shards > 1:
         ring = jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], ring)
         worlds = on_one(worlds)
     length = ring.action.shape[0] // jax.tree.leaves(ring.truncated)[0].shape[0]
-    row = (blocks_written * length - 1) % ring.action.shape[0]
+    row = ((shape.warmup + int(state.clock)) % shape.blocks * length - 1) % ring.action.shape[0]
     pick = lambda tree: jax.tree.map(lambda leaf: leaf[row, :1], tree)
     observation = setup.env.observe(pick(ring.episode), pick(ring.step), worlds)
     return np.asarray(observation)[0], int(ring.action[row, 0]), float(ring.reward[row, 0])

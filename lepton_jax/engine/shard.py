@@ -69,6 +69,11 @@ def average(tree: Any, shards: int) -> Any:
     return restore(jax.lax.pmean(flat, AXIS))
 
 
+def lowest(value: jax.Array, shards: int) -> jax.Array:
+    """The smallest ``value`` of all shards."""
+    return value if shards == 1 else jax.lax.pmin(value, AXIS)
+
+
 def spread(function: Callable[..., Any], shards: int, inputs: Any, outputs: Any) -> Callable[..., Any]:
     """Runs ``function`` once a shard.
 

@@ -25,11 +25,14 @@ class Quiet:
 
     def begin(self, config: Config, about: dict[str, Any]) -> None: ...
     def update(self, event: Event) -> None: ...
-    def end(self, summary: dict[str, Any]) -> None: ...
+    def notice(self, text: str) -> None:
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
+    def end(self, summary: dict[str, Any] | None) -> None: ...
 
 
 class Plain(Quiet):
-    """A line a chunk, and a small table at the end."""
+    """A line a log point, and a small table at the end."""
 
     def begin(self, config: Config, about: dict[str, Any]) -> None:
         self._folder = config.run_dir
@@ -39,8 +42,9 @@ class Plain(Quiet):
     def update(self, event: Event) -> None:
         print(f"{event.env_steps:>13,} steps  {figures(event)}  {left(event)} left", flush=True)
 
-    def end(self, summary: dict[str, Any]) -> None:
-        print("\n".join(table(summary)), flush=True)
+    def end(self, summary: dict[str, Any] | None) -> None:
+        if summary is not None:
+            print("\n".join(table(summary)), flush=True)
 
 
 class Bar(Plain):
@@ -59,8 +63,9 @@ class Bar(Plain):
         text = f"{figures(event)}  {left(event)}"
         self._progress.update(self._task, total=event.of, completed=event.number, description=text)
 
-    def end(self, summary: dict[str, Any]) -> None:
-        self._progress.stop()
+    def end(self, summary: dict[str, Any] | None) -> None:
+        if hasattr(self, "_progress"):
+            self._progress.stop()
         super().end(summary)
 
 
@@ -78,10 +83,12 @@ class Epochs(Plain):
 
 def headline(about: Mapping[str, Any]) -> list[str]:
     """What is worth knowing before the first step."""
-    replay = about["replay"]
+    replay, environment = about["replay"], about["environment"]
+    resumed = about.get("resumed_at")
     return [
+        *([f"going on after {resumed:,} env-steps"] if resumed else []),
         about["levels"]["note"],
-        f"{about['device']}, {about['threads']} threads, {about['shards']} sharing the run; "
+        f"{environment['device']}, {environment['threads']} threads, {environment['shards']} sharing the run; "
         f"replay {replay['transitions']:,} transitions x {replay['bytes_per_transition']:.1f} bytes; "
         f"state {about['state_bytes'] / 2**20:.1f} MiB",
     ]

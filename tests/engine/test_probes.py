@@ -34,8 +34,8 @@ def learned_q(probe: probes.Probe, agent: AgentConfig, collect: int, net: NetCon
     program = make_program(config, env, learner)
     hypers = make_hypers(config, program.shape)
     state = program.init(jax.random.key(0), jax.random.key(1), hypers)
-    assert program.shape.chunks == 1
-    state, _ = program.chunk(state, hypers)
+    assert program.shape.points == 1
+    state, _ = probes.to_log_point(program, state, hypers)
     places = jnp.eye(*env.observation.shape)
     q, _ = learner.q_values(state.agent_state, (), places, jnp.zeros(len(places), bool))
     return np.asarray(q)

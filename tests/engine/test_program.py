@@ -75,17 +75,18 @@ def test_traced_once_whatever_the_number_of_chunks_and_the_hypers():
     hypers = make_hypers(SMALL, program.shape)
     state = start(program, hypers)
     after_init = counts.copy()
-    state, _ = program.chunk(state, hypers)
+    state, _ = probes.to_log_point(program, state, hypers)
     after_chunk = counts.copy()
     assert after_chunk["step"] > after_init["step"] > 0
     for _ in range(3):
-        state, _ = program.chunk(state, hypers)
+        state, _ = probes.to_log_point(program, state, hypers)
     other = hypers._replace(lr=0.1, gamma=0.5, eps_start=0.0, eps_end=0.0, tau=0.5, huber_delta=0.1, max_grad_norm=1.0)
     again = start(program, other, seed=3)
-    changed, _ = program.chunk(again, other)
+    changed, _ = probes.to_log_point(program, again, other)
     assert counts == after_chunk, "traced again"
     assert program.init._cache_size() == program.chunk._cache_size() == 1  # type: ignore[attr-defined]
-    assert not same(changed.agent_state, program.chunk(start(program, hypers, seed=3), hypers)[0].agent_state)
+    unchanged, _ = probes.to_log_point(program, start(program, hypers, seed=3), hypers)
+    assert not same(changed.agent_state, unchanged.agent_state)
 
 
 @pytest.mark.parametrize(
@@ -94,24 +95,25 @@ def test_traced_once_whatever_the_number_of_chunks_and_the_hypers():
 def test_every_hyper_is_used(name, one_chunk):
     program, hypers, learnt = one_chunk
     changed = hypers._replace(**{name: getattr(hypers, name) * 0.01})
-    assert not same(learnt.agent_state.target, program.chunk(start(program, changed), changed)[0].agent_state.target)
+    other, _ = probes.to_log_point(program, start(program, changed), changed)
+    assert not same(learnt.agent_state.target, other.agent_state.target)
 
 
 @pytest.fixture(scope="module")
 def one_chunk() -> tuple[Program, Any, Any]:
     program, _ = small_program(env=probes.make_env(probes.side_by_side(probes.all_probes(2, 5), 5)))
     hypers = make_hypers(SMALL, program.shape)._replace(huber_delta=0.1, max_grad_norm=0.1)
-    return program, hypers, program.chunk(start(program, hypers), hypers)[0]
+    return program, hypers, probes.to_log_point(program, start(program, hypers), hypers)[0]
 
 
 def test_same_seed_bit_equal_and_two_seeds_differ(one_chunk):
     program, hypers, learnt = one_chunk
-    again = program.chunk(start(program, hypers), hypers)[0]
+    again = probes.to_log_point(program, start(program, hypers), hypers)[0]
     assert same(learnt, again)
     one, two = start(program, hypers, seed=0), start(program, hypers, seed=1)
     for part in ("env_state", "ring", "agent_state", "key"):
         assert not same(getattr(one, part), getattr(two, part)), part
-    (one, first), (two, second) = program.chunk(one, hypers), program.chunk(two, hypers)
+    (one, first), (two, second) = probes.to_log_point(program, one, hypers), probes.to_log_point(program, two, hypers)
     for part in ("env_state", "ring", "agent_state"):
         assert not same(getattr(one, part), getattr(two, part)), part
     assert first["loss"] != second["loss"]
@@ -122,11 +124,11 @@ def test_chunks_differ_from_each_other(one_chunk):
     program, hypers, _ = one_chunk
     still = hypers._replace(lr=0.0, lr_end=0.0, eps_start=1.0, eps_end=1.0)
     state = start(program, still)
-    rows = program.shape.per_chunk * COLLECT
+    rows = probes.per_point(program.shape) * COLLECT
     blocks = []
     for number in range(2):
-        state, _ = program.chunk(state, still)
-        end = (program.shape.warmup + (number + 1) * program.shape.per_chunk) * COLLECT
+        state, _ = probes.to_log_point(program, state, still)
+        end = (program.shape.warmup + (number + 1) * probes.per_point(program.shape)) * COLLECT
         index = np.arange(end - rows, end) % state.ring.action.shape[0]
         blocks.append(np.asarray(state.ring.action)[index])
     rows_seen = {row.tobytes() for block in blocks for row in block}
@@ -137,8 +139,8 @@ def test_clock_warmup_and_metrics():
     program, _ = small_program()
     shape = program.shape
     assert shape.steps == ENVS * COLLECT
-    assert shape.per_chunk * shape.chunks * shape.steps >= SMALL.total_steps
-    assert (shape.chunks, shape.per_chunk) == (4, 6)
+    assert probes.per_point(shape) * shape.points * shape.steps >= SMALL.total_steps
+    assert (shape.points, probes.per_point(shape)) == (4, 6)
     assert shape.warmup == 3  # ceil(5 rows / 2)
     assert shape.blocks == 15
     hypers = make_hypers(SMALL, shape)
@@ -148,10 +150,10 @@ def test_clock_warmup_and_metrics():
     warmed = shape.warmup * COLLECT
     assert np.all(np.asarray(state.ring.reward)[:warmed] == 1.0)
     assert np.all(np.asarray(state.ring.reward)[warmed:] == 0.0), "warm-up wrote more than its rows"
-    for number in range(1, shape.chunks + 1):
-        state, metrics = program.chunk(state, hypers)
-        assert int(state.clock) == number * shape.per_chunk
-        assert int(state.agent_state.steps) == number * shape.per_chunk * 3
+    for number in range(1, shape.points + 1):
+        state, metrics = probes.to_log_point(program, state, hypers)
+        assert int(state.clock) == number * probes.per_point(shape)
+        assert int(state.agent_state.steps) == number * probes.per_point(shape) * 3
         # Iterations 6(k-1) .. 6k-1, epsilon from 1 to 0.1 over the first 12 of 24 iterations.
         clocks = np.arange((number - 1) * 6, number * 6)
         assert metrics["epsilon"] == pytest.approx(np.mean(1.0 - 0.9 * np.minimum(clocks / 12, 1.0)), rel=1e-4)
@@ -171,7 +173,7 @@ def test_birth_shifts_epsilon():
     program, _ = small_program()
     hypers = make_hypers(SMALL, program.shape)
     late = start(program, hypers)._replace(birth=jnp.int32(-12))
-    assert program.chunk(late, hypers)[1]["epsilon"] == pytest.approx(0.1, rel=1e-4)
+    assert probes.to_log_point(program, late, hypers)[1]["epsilon"] == pytest.approx(0.1, rel=1e-4)
 
 
 def test_the_ladder_gives_each_environment_its_own_epsilon():
@@ -186,8 +188,8 @@ def test_the_ladder_gives_each_environment_its_own_epsilon():
     )
     program, agent = small_program(config, probes.make_env(probes.action()))
     hypers = make_hypers(config, program.shape)._replace(lr=0.0, lr_end=0.0, eps_ladder_power=7.0)
-    state, _ = program.chunk(start(program, hypers), hypers)
-    rows = slice(4, 4 + program.shape.per_chunk * 4)
+    state, _ = probes.to_log_point(program, start(program, hypers), hypers)
+    rows = slice(4, 4 + probes.per_point(program.shape) * 4)
     place, action = (np.asarray(leaf)[rows] for leaf in (state.ring.step, state.ring.action))
     q, _ = agent.q_values(state.agent_state, (), jnp.eye(2), jnp.zeros(2, bool))
     strays = (action != np.asarray(q).argmax(1)[place]).mean(0)
@@ -236,7 +238,7 @@ def test_no_copy_of_the_ring_in_the_compiled_chunk(world):
     state = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), hypers)
     ring = jax.tree.leaves(state.ring)
     assert state.ring.action.shape == (6000, 37)
-    compiled = program.chunk.lower(state, hypers).compile()  # type: ignore[attr-defined]
+    compiled = program.chunk.lower(state, hypers, jnp.int32(1)).compile()  # type: ignore[attr-defined]
     assert big_copies(compiled.as_text(), ring) == []
     # The same told by the buffers: the ring is updated where it lies, and nothing of its size is made beside it.
     memory = compiled.memory_analysis()
@@ -254,7 +256,7 @@ def test_a_copy_of_the_ring_would_be_found():
     program = make_program(config, env, make_dqn(config.net, config.agent, env.num_actions))
     hypers = make_hypers(config, program.shape)
     state = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), hypers)
-    wasteful = jax.jit(lambda state, hypers: (program.chunk(state, hypers), state.ring), donate_argnums=0)
+    wasteful = jax.jit(lambda state, hypers: (program.chunk(state, hypers, 1), state.ring), donate_argnums=0)
     text = wasteful.lower(state, hypers).compile().as_text()
     assert big_copies(text, jax.tree.leaves(state.ring))
 
@@ -297,9 +299,9 @@ def test_every_transition_obeys_the_rules_of_the_level_it_shows(changes, limit):
     layouts, ends, age = set(), Counter(), np.zeros(envs, int)
     rows_done, rows = 0, state.ring.action.shape[0]
     for number in range(12):  # two chunks of the run, and ten more: the pool of 64 levels is replaced many times
-        state, _ = program.chunk(state, hypers)
+        state, _ = probes.to_log_point(program, state, hypers)
         ring = jax.tree.map(np.asarray, state.ring)
-        newest = (program.shape.warmup + (number + 1) * program.shape.per_chunk) * length
+        newest = (program.shape.warmup + (number + 1) * probes.per_point(program.shape)) * length
         assert newest - rows_done <= rows
         for at in range(rows_done, newest):
             row, following = at % rows, (at + 1) % rows
@@ -390,7 +392,7 @@ def test_learns_the_exact_values_of_a_small_maze():
         return float(jnp.max(jnp.abs(q - exact.q[0, visited])))
 
     assert worst(state) > 0.1
-    state, _ = program.chunk(state, hypers)
+    state, _ = probes.to_log_point(program, state, hypers)
     assert worst(state) < 0.02
 
 
@@ -400,9 +402,9 @@ def test_shape_rounds_up_to_whole_iterations():
             SMALL, total_steps=total, log_points=points, env=EnvConfig(id="probe", num_envs=envs),
             replay=dataclasses.replace(SMALL.replay, collect=collect, capacity=envs * 30),
         )  # fmt: skip
-        for refreshes in (False, True):
-            shape = program_shape(config, refreshes)
-            taken = shape.chunks * shape.per_chunk * shape.steps
-            assert taken >= total
-            assert taken - total < shape.per_chunk * shape.steps
-            assert make_hypers(config, shape).lr_horizon == shape.chunks * shape.per_chunk * config.replay.updates
+        shape = program_shape(config)
+        taken = shape.points * probes.per_point(shape) * shape.steps
+        assert taken == shape.iterations * shape.steps >= total
+        assert taken - total < probes.per_point(shape) * shape.steps
+        assert shape.per_segment <= config.env.refresh_every
+        assert make_hypers(config, shape).lr_horizon == shape.iterations * config.replay.updates

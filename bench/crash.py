@@ -1,0 +1,126 @@
+"""Kills runs at random instants, resumes them, and compares what comes of it with a run nobody disturbed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from lepton_jax.engine.folder import RunFolder
+from lepton_jax.engine.integrity import describe
+
+# About five seconds, half of them training, with a checkpoint under way most of the time.
+SMALL = """
+total_steps = 1_000_000
+display = "quiet"
+[env]
+num_envs = 256
+pool = 1024
+refresh_levels = 256
+refresh_every = 16
+[net]
+width = 32
+[agent]
+eps_ladder = true
+[replay]
+capacity = 16_384
+batch_size = 64
+updates = 1
+warmup = 1024
+[eval]
+validation_levels = 64
+test_levels = 64
+[checkpoint]
+every_iterations = 64
+"""
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.crash", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--count", type=int, default=50, help="kills (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
+    parser.add_argument("--signal", default="SIGKILL", choices=("SIGKILL", "SIGTERM", "SIGINT"), help="what kills")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as scratch:
+        equal, kills, lines = crash(Path(scratch), args.count, args.seed, getattr(signal, args.signal))
+    print("\n".join(lines))
+    print(f"{equal} of {args.count} equal the undisturbed run bit for bit; {kills} processes were killed")
+    return 0 if equal == args.count else 1
+
+
+def crash(scratch: Path, count: int, seed: int, number: int) -> tuple[int, int, list[str]]:
+    """How many of ``count`` disturbed runs ended equal, how many processes were killed, and a line on each."""
+    config = scratch / "small.toml"
+    config.write_text(SMALL)
+    start = lambda folder: ["--config", str(config), "--run-dir", str(folder)]
+    train(start(scratch / "warm"))  # fills the compilation cache
+    began = time.perf_counter()
+    train(start(scratch / "whole"))
+    seconds, whole = time.perf_counter() - began, fingerprint(scratch / "whole")
+    lines = [f"undisturbed: {seconds:.1f} s"]
+    equal, killed, draw = 0, 0, random.Random(seed)
+    for trial in range(count):
+        folder = scratch / "disturbed"
+        shutil.rmtree(folder, ignore_errors=True)
+        after = draw.uniform(0.0, seconds)
+        died = train(start(folder), number, after)
+        killed += died
+        where = state(folder)
+        resumed = folder.is_dir() and any(folder.iterdir())
+        train(["--resume", str(folder)] if resumed else start(folder))
+        same = fingerprint(folder) == whole
+        equal += same
+        how = "killed" if died else "ended before"
+        lines.append(f"{trial:3} {how} {after:5.2f} s, {where}: {'equal' if same else 'DIFFERS'}")
+    return equal, killed, lines
+
+
+def train(flags: list[str], number: int | None = None, after: float = 0.0) -> bool:
+    """Runs the command, to its end or for ``after`` seconds; True if it was killed."""
+    command = [sys.executable, "-m", "lepton_jax.train", *flags]
+    process = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        out, _ = process.communicate(timeout=after if number is not None else None)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number or 0)
+        process.communicate()
+        return True
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}:\n{out}")
+    return False
+
+
+def fingerprint(folder: Path) -> dict[str, Any]:
+    """All that must be equal: the digests of the whole state and of the policies, and the metrics, byte for byte."""
+    run = RunFolder(folder)
+    leaves = lambda path: {name: leaf["sha256"] for name, leaf in describe(path)["leaves"].items()}
+    summary = json.loads(run.summary.read_text())
+    return {
+        "state": leaves(run.saved()[0]),
+        "final": leaves(run.policy("final")),
+        "best": leaves(run.policy("best")),
+        "metrics": (folder / "metrics.jsonl").read_bytes(),
+        "success": (summary["success_rate"], summary["best"]),
+    }
+
+
+def state(folder: Path) -> str:
+    """In words, what the kill left."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return "nothing there yet"
+    saved = RunFolder(folder).saved()
+    words = [f"{len(saved)} checkpoints", *(f"newest {path.name}" for path in saved[:1])]
+    return ", ".join(words + [f"half done {path.name}" for path in (folder / "checkpoints").glob(".*")])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

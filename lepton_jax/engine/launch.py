@@ -1,0 +1,148 @@
+"""How a run starts: in which folder, from which checkpoint, with which settings. Imports no jax."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lepton_jax.config import Config, ConfigError, validate
+from lepton_jax.engine import integrity
+from lepton_jax.engine.folder import RunFolder, put
+from lepton_jax.engine.integrity import CheckpointError
+from lepton_jax.overlay import differences, overlay, parse_toml, to_toml
+
+# What does not change the numbers of a run may change when it goes on; its length may where schedules allow.
+_FREE = ("display", "run_dir", "total_steps", "schedule_steps")
+_FREE_SECTION = "checkpoint."
+
+
+class Launch(NamedTuple):
+    """A run about to start or to go on, its folder held."""
+
+    folder: RunFolder
+    config: Config
+    point: Path | None = None  # the checkpoint to go on from; None: the beginning
+    notes: Sequence[str] = ()  # what a person should know
+    finished: bool = False  # nothing is left to do
+    new: bool = False  # the folder was made for it
+
+
+def begin(config: Config) -> Launch:
+    """Makes the folder of a new run. An empty ``run_dir`` is filled in: runs/SEED-TIME.
+
+    Raises:
+      ConfigError: a setting cannot be used, or the folder is in use or not empty.
+    """
+    config = validate(config)
+    folder = RunFolder.new(Path(config.run_dir or f"runs/s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    put(folder.config, runnable(config))  # at once, so that a run can be resumed whenever it is killed
+    return Launch(folder, config, new=True)
+
+
+def go_on(path: Path, ask: Callable[[Config], Config] = lambda config: config) -> Launch:
+    """Finds the newest intact checkpoint of the run in ``path`` and settles the settings.
+
+    Args:
+      path: the run's folder.
+      ask: from the settings the run has to those it is to go on with.
+
+    Raises:
+      ConfigError: no run there, another process writes it, or a setting was changed that cannot be.
+      CheckpointError: there are checkpoints, but none of them is intact.
+    """
+    folder = RunFolder.existing(path)
+    try:
+        return _go_on(folder, ask)
+    except BaseException:
+        folder.release()
+        raise
+
+
+def runnable(config: Config) -> str:
+    """The text of config.toml: the settings, but for the folder, so that they can run again elsewhere."""
+    return to_toml(dataclasses.replace(config, run_dir=""))
+
+
+def _go_on(folder: RunFolder, ask: Callable[[Config], Config]) -> Launch:
+    saved = folder.saved()
+    point, problems = integrity.newest_intact(saved)
+    if saved and point is None:
+        raise CheckpointError(
+            f"{'; '.join(problems)}; no checkpoint of {folder.path} is intact: to train it again from the beginning, "
+            f"remove {folder.checkpoints} and resume"
+        )
+    notes = [*problems]
+    if problems and point is not None:
+        notes.append(f"{point} is the newest intact checkpoint; going on from it")
+    there, broken = _written(folder.config)
+    if point is None:
+        if there is None:
+            raise ConfigError(f"{broken}; without it or a checkpoint the run cannot go on")
+        before = there
+        if not folder.summary.is_file():
+            notes.append("no checkpoint was made yet: starting from the beginning")
+    else:
+        before = _parse(integrity.describe(point)["config"], str(point))
+        if there is None:
+            notes.append(f"{broken}; it is written anew as the checkpoint has it")
+            there = before
+    config = _settle(before, validate(ask(there)), folder)
+    ended = folder.summary.is_file()
+    finished = ended and config.total_steps == before.total_steps
+    if ended and not finished and point is None:
+        raise ConfigError(f"{folder.path} has ended and holds no checkpoint any more: it cannot be extended")
+    if not finished:
+        for damaged in saved[: saved.index(point) if point else 0]:
+            damaged.rename(_free(damaged.with_name(f"damaged-{damaged.name}")))
+        put(folder.config, runnable(config))
+    return Launch(folder, config, point, notes, finished)
+
+
+def _settle(before: Config, asked: Config, folder: RunFolder) -> Config:
+    """The settings to go on with; refuses what would make another run of it."""
+    for name, old, new in differences(before, asked):
+        if name not in _FREE and not name.startswith(_FREE_SECTION):
+            raise ConfigError(
+                f"{name}: {folder.path} was trained with {old!r} and cannot go on with {new!r}; leave it as it is, "
+                "or start a new run with it"
+            )
+    schedule = before.schedule_steps or before.total_steps
+    if asked.schedule_steps not in (before.schedule_steps, schedule):
+        raise ConfigError(
+            f"schedule_steps: {folder.path} was trained with {schedule} and cannot go on with {asked.schedule_steps}; "
+            "schedules keep the length they began with"
+        )
+    if asked.total_steps == before.total_steps:
+        return asked
+    agent = before.agent
+    if asked.total_steps > before.total_steps and agent.lr_schedule != "constant" and agent.lr_end == 0.0:
+        raise ConfigError(
+            f"total_steps: {folder.path} cannot be extended from {before.total_steps} to {asked.total_steps}: with "
+            f"agent.lr_schedule = {agent.lr_schedule!r} and agent.lr_end = 0 the learning rate ends at 0; train with "
+            "--agent.lr-schedule constant, or with --agent.lr-end above 0, if a run is to be extended"
+        )
+    # Schedules and the places of log points stay where they were.
+    return dataclasses.replace(asked, schedule_steps=schedule)
+
+
+def _written(path: Path) -> tuple[Config | None, str]:
+    """The settings in a run's config.toml, or None and why not."""
+    try:
+        return _parse(path.read_text(encoding="utf-8"), str(path)), ""
+    except (OSError, UnicodeDecodeError) as error:
+        return None, f"{path}: {error.strerror if isinstance(error, OSError) else 'is no UTF-8 text'}"
+    except ConfigError as error:
+        return None, str(error)
+
+
+def _parse(text: str, source: str) -> Config:
+    return validate(overlay(Config(), parse_toml(text, source), source))
+
+
+def _free(path: Path) -> Path:
+    """``path``, or with a number behind it, so that nothing is there."""
+    candidates: Any = (path, *(path.with_name(f"{path.name}-{number}") for number in range(1, 1000)))
+    return next(candidate for candidate in candidates if not candidate.exists())
