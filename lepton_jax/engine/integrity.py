@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SUMS, ABOUT = "SHA256SUMS", "about.json"
+_OVERHEAD = 2**18  # bytes of descriptions beside the arrays of a checkpoint
 
 
 class CheckpointError(ValueError):
@@ -26,6 +27,23 @@ def seal(folder: Path) -> None:
     for path in folder.rglob("*"):
         _sync(path)
     _sync(folder)
+
+
+def reserve(folder: Path, size: int) -> None:
+    """Raises the OSError that writing ``size`` bytes into ``folder`` would end in, if the system can tell.
+
+    What writes arrays works in many threads, and those that fail for want of space are loud: better not to start.
+    """
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is None:
+        return
+    path = folder / ".reserved"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        allocate(handle, 0, size + _OVERHEAD)
+    finally:
+        os.close(handle)
+        path.unlink()
 
 
 def publish(made: Path, path: Path) -> None:

@@ -37,30 +37,27 @@ class Keeper:
         """
         if self._config.every_iterations:
             return iteration - self._last >= self._config.every_iterations
-        if self._writing is not None and not self._writing.done():
+        if self.writing():
             return False
         age, every = time.monotonic() - self._when, self._config.every_seconds
         return age >= (every if at_point else 2 * every)
 
-    def save(self, iteration: int, tree: Any, about: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
-        """Copies ``tree`` and has it written; returns what went wrong with the one before, if anything did."""
-        problem = self.wait()
+    def save(self, iteration: int, tree: Any, about: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+        """Copies ``tree`` and has it written, after the one before."""
         self._last, self._when = iteration, time.monotonic()
         self._writing = self._thread.submit(
             self._write, self._folder.checkpoint(iteration), checkpoint.to_host(tree), dict(about), dict(texts)
         )
-        return problem
+
+    def writing(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._writing is not None and not self._writing.done()
 
     def problem(self) -> str | None:
-        """What went wrong with a checkpoint since the last call; None if nothing did or it is not known yet."""
-        return self.wait() if self._writing is not None and self._writing.done() else None
-
-    def wait(self) -> str | None:
-        """Waits for the checkpoint being written; returns what went wrong, or None."""
-        writing, self._writing = self._writing, None
+        """Waits for the checkpoint being written; what went wrong with the last one, or None."""
         try:
-            if writing is not None:
-                writing.result()
+            if self._writing is not None:
+                self._writing.result()
         except CheckpointError as error:
             return str(error)
         return None

@@ -84,7 +84,7 @@ class _Loop:
     def __init__(self, parts: Parts):
         self._parts = parts
         self._segment_seconds = 0.0
-        self._told: str | None = None  # the last problem told
+        self._failing: set[str] = set()  # what the disk refuses
 
     def run(self, moment: Moment) -> Moment:
         shape, keeper = self._parts.shape, self._parts.keeper
@@ -99,16 +99,17 @@ class _Loop:
                 if at_point:
                     moment, event = self._log(moment)
                 done = segments == shape.segments
-                self._tell(keeper.problem())
+                if not keeper.writing():
+                    self._tell("checkpoints", keeper.problem())
                 if done or interrupts.asked or keeper.due(segments * shape.per_segment, at_point):
                     self._save(moment)
                 if event is not None:
                     for observer in self._parts.observers:
                         observer.update(event)
                 if interrupts.asked:
-                    raise Interrupted(self._farewell(moment, keeper.wait()), interrupts.asked)
-            if (problem := keeper.wait()) is not None:
-                raise CheckpointError(f"{problem}; {self._way_on()}")
+                    raise Interrupted(self._farewell(moment, keeper.problem()), interrupts.asked)
+            if (problem := keeper.problem()) is not None:
+                raise CheckpointError(f"{problem}. {self._way_on()}")
         return moment
 
     def _advance(self, moment: Moment) -> Moment:
@@ -158,13 +159,13 @@ class _Loop:
             validation=validation,
             latest=lambda state=moment.state: parts.latest(state),
         )
-        self._tell(parts.record.append(event))
+        self._tell("metrics", parts.record.append(event))
         return moment, event
 
     def _save(self, moment: Moment) -> None:
         iteration = moment.progress.segments * self._parts.shape.per_segment
         tree = {"state": moment.state, "best": moment.best}
-        self._tell(self._parts.keeper.save(iteration, tree, self._about(moment), self._parts.record.texts))
+        self._parts.keeper.save(iteration, tree, self._about(moment), self._parts.record.texts)
 
     def _about(self, moment: Moment) -> dict[str, Any]:
         shape, progress = self._parts.shape, moment.progress
@@ -172,12 +173,14 @@ class _Loop:
         position = {"iteration": iteration, "env_steps": iteration * shape.steps, "of": shape.iterations * shape.steps}
         return position | {"score": progress.score, "progress": progress._asdict()} | dict(self._parts.about)
 
-    def _tell(self, problem: str | None) -> None:
-        """Says what the disk refuses, once until something else is refused."""
-        if problem is not None and problem != self._told:
-            for observer in self._parts.observers:
-                observer.notice(f"{problem}; training goes on and tries again later")
-        self._told = problem or self._told
+    def _tell(self, what: str, problem: str | None) -> None:
+        """Says when the disk begins to refuse, and when it takes again."""
+        if (problem is not None) == (what in self._failing):
+            return
+        self._failing ^= {what}
+        text = f"{what} are written again" if problem is None else f"{problem}; training goes on and tries again"
+        for observer in self._parts.observers:
+            observer.notice(text)
 
     def _refuse(self, moment: Moment, figures: Mapping[str, float]) -> NoReturn:
         """Keeps the state for inspection and raises Diverged."""
@@ -196,7 +199,7 @@ class _Loop:
             kept = f"the state is kept for inspection: python -m lepton_jax.inspect {folder}"
         except CheckpointError as error:
             kept = str(error)
-        self._parts.keeper.wait()
+        self._parts.keeper.problem()
         raise Diverged(
             f"iteration {first:,} ({first * shape.steps:,} env-steps): not finite: {what}; {kept}. {self._way_on()}. "
             "A smaller agent.lr or agent.max_grad_norm is the usual cure"
