@@ -26,8 +26,8 @@ from lepton_jax.engine.launch import begin
 from lepton_jax.engine.program import make_hypers, make_program
 from lepton_jax.engine.run import go
 from lepton_jax.engine.setup import make_setup
-from lepton_jax.overlay import overlay
 from lepton_jax.presets import from_preset
+from lepton_jax.settings import overlay
 
 TINY = {
     "total_steps": 4000,

@@ -13,8 +13,8 @@ from lepton_jax.config import Config
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import make_hypers, make_program
 from lepton_jax.engine.setup import make_setup
-from lepton_jax.overlay import overlay
 from lepton_jax.presets import from_preset
+from lepton_jax.settings import overlay
 
 # On a GPU the presets made for it are measured as well.
 PRESETS = {"quick": 150e3, "maze9": None, "cartpole as purejaxrl": 45e3}

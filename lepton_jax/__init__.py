@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_jax.config import Config, ConfigError
-from lepton_jax.overlay import overlay
 from lepton_jax.presets import from_preset, kind_of
+from lepton_jax.settings import overlay
 
 if TYPE_CHECKING:
     from lepton_jax.engine.run import Result

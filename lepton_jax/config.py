@@ -165,15 +165,15 @@ def validate(config: Config) -> Config:
         if not good:
             raise ConfigError(f"{name} = {look_up(c, name)!r} is out of range: expected {expected}")
 
-    for name in _AT_LEAST_ONE:
-        check(look_up(c, name) >= 1, name, "at least 1")
+    for name, most in _COUNTS.items():
+        check(1 <= look_up(c, name) <= most, name, f"1 to {most}")
     for name in _SHARES:
         check(0.0 <= look_up(c, name) <= 1.0, name, "0 to 1")
     for name in _SEEDS:
         check(0 <= look_up(c, name) < 2**32, name, "0 to 4294967295")
     for name in _FINITE:
         check(math.isfinite(look_up(c, name)), name, "a finite number")
-    check(c.net.depth >= 0, "net.depth", "0 or more")
+    check(0 <= c.net.depth <= 100, "net.depth", "0 to 100")
     check(0.0 < c.agent.lr < math.inf, "agent.lr", "a positive number")
     check(0.0 <= c.agent.lr_end < math.inf, "agent.lr_end", "0 or more")
     for name in ("agent.adam_eps", "agent.max_grad_norm", "agent.huber_delta"):
@@ -181,14 +181,18 @@ def validate(config: Config) -> Config:
     check(0.0 <= c.agent.weight_decay < math.inf, "agent.weight_decay", "0 or more")
     check(0.0 <= c.agent.eps_ladder_power < math.inf, "agent.eps_ladder_power", "0 or more")
     check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
-    check(c.schedule_steps >= 0, "schedule_steps", "0 (total_steps) or a number of steps")
+    longest = c.total_steps * c.log_points  # beyond it not one log point would fall into the run
+    check(
+        0 <= c.schedule_steps <= longest, "schedule_steps", f"0 (total_steps) to total_steps x log_points = {longest}"
+    )
     check(c.checkpoint.every_seconds >= 0.0, "checkpoint.every_seconds", "0 or more")
     check(c.checkpoint.every_iterations >= 0, "checkpoint.every_iterations", "0 (by time) or a number of iterations")
     check(c.checkpoint.best >= 0, "checkpoint.best", "0 or more")
     check(c.shards >= 0, "shards", "0 (as many as pay) or more")
     for name in ("env.num_envs", "replay.batch_size"):
         check(look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
-    check(c.replay.capacity < 2**31, "replay.capacity", "less than 2147483648: transitions are numbered in 32 bits")
+    most = (2**31 - 1) * env.num_envs * c.replay.collect  # iterations are counted in 32 bits
+    check(c.total_steps + c.replay.warmup < most, "total_steps", f"less than {most}, replay.warmup included")
     rows = (c.agent.n_step + 1) * env.num_envs
     check(
         c.replay.capacity >= rows + env.num_envs * c.replay.collect,
@@ -208,8 +212,9 @@ def validate(config: Config) -> Config:
             "env.view",
             "0 (whole map) or an odd number from 3 on",
         )
+        check(env.view <= 2 * env.size - 1, "env.view", f"at most 2 x env.size - 1 = {2 * env.size - 1}: that is all")
         check(env.view == 0 or env.observation == "centred", "env.view", "0 unless env.observation is 'centred'")
-        check(env.levels >= 0, "env.levels", "0 (endless) or a number of levels")
+        check(0 <= env.levels <= _COUNTS["env.pool"], "env.levels", f"0 (endless) to {_COUNTS['env.pool']}")
         check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
         if env.levels == 0:
             check(env.pool >= env.num_envs, "env.pool", f"at least env.num_envs = {env.num_envs}")
@@ -222,12 +227,17 @@ def validate(config: Config) -> Config:
     return config
 
 
-_AT_LEAST_ONE = (
-    *("total_steps", "log_points", "env.num_envs", "env.pool", "env.refresh_levels", "env.refresh_every"),
-    *("net.width", "net.channels", "net.conv_depth", "agent.n_step", "agent.target_period"),
-    *("replay.capacity", "replay.batch_size", "replay.collect", "replay.updates"),
-    *("eval.validation_levels", "eval.test_levels", "eval.episodes", "checkpoint.latest"),
-)
+# Counts start at 1; the largest is what 32 bits number, or far beyond what a run can hold.
+_INT32 = 2**31 - 1
+_COUNTS = {
+    **dict.fromkeys(("total_steps", "log_points", "env.refresh_every", "checkpoint.latest"), 2**62),
+    **dict.fromkeys(("agent.target_period", "replay.capacity"), _INT32),
+    **dict.fromkeys(("env.pool", "env.refresh_levels"), 2**26),
+    **dict.fromkeys(("env.num_envs", "replay.batch_size"), 2**24),
+    **dict.fromkeys(("eval.validation_levels", "eval.test_levels", "eval.episodes"), 2**24),
+    **dict.fromkeys(("net.width", "net.channels", "agent.n_step", "replay.collect", "replay.updates"), 2**16),
+    "net.conv_depth": 100,
+}
 _SEEDS = ("seed", "env.level_seed")
 _FINITE = ("env.goal_reward", "env.step_cost")
 _SHARES = (

@@ -10,7 +10,7 @@ from lepton_jax.cli import guarded, read_text, read_toml
 from lepton_jax.config import MAZE, Config, ConfigError, validate
 from lepton_jax.engine.folder import RunFolder, resume_command
 from lepton_jax.engine.integrity import CheckpointError, newest_intact
-from lepton_jax.overlay import overlay
+from lepton_jax.settings import overlay
 
 if TYPE_CHECKING:
     from lepton_jax.agents.agent import Agent

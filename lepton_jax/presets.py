@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
 from lepton_jax.config import AgentConfig, Config, ConfigError
-from lepton_jax.overlay import nearest, overlay
+from lepton_jax.settings import nearest, overlay
 
 # What serves mazes well: a short horizon keeps the values of right and wrong moves apart, and a ladder of epsilons
 # keeps the experience broad. Deterministic worlds have nothing for Double to correct.

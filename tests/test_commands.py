@@ -15,7 +15,7 @@ import pytest
 import lepton_jax
 from lepton_jax import evaluate, train
 from lepton_jax.config import Config
-from lepton_jax.overlay import overlay, parse_toml
+from lepton_jax.settings import overlay, parse_toml
 
 ROOT = Path(lepton_jax.__file__).parent.parent
 TINY = """

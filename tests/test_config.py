@@ -10,8 +10,8 @@ import pytest
 from lepton_jax import preset
 from lepton_jax.cli import parse_config
 from lepton_jax.config import Config, ConfigError, validate
-from lepton_jax.overlay import overlay, parse_toml, to_toml
 from lepton_jax.presets import PRESETS, from_preset
+from lepton_jax.settings import overlay, parse_toml, to_toml
 
 
 def parse(*argv: str) -> Config:
@@ -116,13 +116,13 @@ def test_a_whole_number_is_a_float():
 NOT_FINITE = (math.nan, math.inf)
 BAD_VALUES = {
     "seed": (-1, 2**32),
-    "total_steps": (0, -5),
+    "total_steps": (0, -5, 2**50),
     "log_points": (0,),
     "env.level_seed": (-1, 2**32),
     "env.num_envs": (0,),
     "env.size": (8, 3, 103, 5),
-    "env.view": (2, -1, 1),
-    "env.levels": (-1,),
+    "env.view": (2, -1, 1, 15),
+    "env.levels": (-1, 2**31 - 1),
     "env.pool": (0, 1),
     "env.refresh_levels": (0,),
     "env.refresh_every": (0,),
@@ -132,14 +132,14 @@ BAD_VALUES = {
     "env.goal_reward": NOT_FINITE,
     "env.step_cost": NOT_FINITE,
     "net.width": (0,),
-    "net.depth": (-1,),
+    "net.depth": (-1, 101),
     "net.channels": (0,),
     "net.conv_depth": (0,),
     "agent.gamma": (-0.1, 1.5, math.nan),
     "agent.n_step": (0,),
     "agent.huber_delta": (0.0, -1.0, math.nan),
     "agent.tau": (-0.1, 2.0, math.nan),
-    "agent.target_period": (0,),
+    "agent.target_period": (0, 2**31),
     "agent.lr": (0.0, -1.0, *NOT_FINITE),
     "agent.lr_end": (-1.0, *NOT_FINITE),
     "agent.adam_eps": (0.0, math.nan),
@@ -151,7 +151,7 @@ BAD_VALUES = {
     "replay.capacity": (0, 100, 2**31, 10**13),
     "replay.batch_size": (0,),
     "replay.collect": (0,),
-    "replay.updates": (0,),
+    "replay.updates": (0, 2**20),
     "replay.warmup": (-1,),
     "eval.validation_levels": (0,),
     "eval.test_levels": (0,),

@@ -59,8 +59,8 @@ def write(
         integrity.remove(made)
         made.mkdir(parents=True)
         integrity.reserve(made, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
+        leaves = {name: _entry(name, leaf, lanes) for name, leaf in names(tree).items()}
         ocp.save(str((made / _ARRAYS).absolute()), tree)
-        leaves = {name: _entry(leaf, lanes) for name, leaf in names(tree).items()}
         about = {"format": _FORMAT, **about, "leaves": leaves}
         for name, text in {**(texts or {}), ABOUT: json.dumps(about, indent=1) + "\n"}.items():
             (made / name).write_text(text, encoding="utf-8")
@@ -200,9 +200,11 @@ def names(tree: Any) -> dict[str, Any]:
     return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
-def _entry(leaf: np.ndarray, lanes: int) -> dict[str, Any]:
+def _entry(name: str, leaf: np.ndarray, lanes: int) -> dict[str, Any]:
+    if leaf.size == 0:
+        raise ValueError(f"leaf '{name}' of shape {leaf.shape} has no elements, and Orbax keeps no such array")
     if lanes and leaf.shape[:1] != (lanes,):
-        raise ValueError(f"a leaf of shape {leaf.shape} has no leading axis of {lanes} lanes")
+        raise ValueError(f"leaf '{name}' of shape {leaf.shape} has no leading axis of {lanes} lanes")
     digest = [_digest(lane) for lane in leaf] if lanes else _digest(leaf)
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "bytes": leaf.nbytes, "sha256": digest}
 

@@ -6,9 +6,11 @@ Imports no jax.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,8 @@ def publish(made: Path, path: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Removes a folder; ``SHA256SUMS`` goes first, so that what a crash leaves is never taken for whole."""
-    import shutil
-
-    (folder / SUMS).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (folder / SUMS).unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -98,16 +98,17 @@ class _Loop:
                 event = None
                 if at_point:
                     moment, event = self._log(moment)
-                done = segments == shape.segments
+                # Read once: a signal from here on waits for the next chunk, so that whoever stops has been saved.
+                done, asked = segments == shape.segments, interrupts.asked
                 if not keeper.writing():
                     self._tell("checkpoints", keeper.problem())
-                if done or interrupts.asked or keeper.due(segments * shape.per_segment, at_point):
+                if done or asked or keeper.due(segments * shape.per_segment, at_point):
                     self._save(moment)
                 if event is not None:
                     for observer in self._parts.observers:
                         observer.update(event)
-                if interrupts.asked:
-                    raise Interrupted(self._farewell(moment, keeper.problem()), interrupts.asked)
+                if asked:
+                    raise Interrupted(self._farewell(moment, keeper.problem()), asked)
             if (problem := keeper.problem()) is not None:
                 raise CheckpointError(f"{problem}. {self._way_on()}")
         return moment

@@ -53,15 +53,13 @@ class Record:
         """Adds the lines of an event. What the disk refuses waits for the next time; says why, or None."""
         position = {"iteration": event.iteration, "env_steps": event.env_steps}
         validation = {f"validation/{name}": value for name, value in event.validation.items()}
+        records = (event.metrics | validation, {"seconds": event.seconds})
         problem = None
-        for journal, record in (
-            (self._metrics, event.metrics | validation),
-            (self._timing, {"seconds": event.seconds}),
-        ):
+        for name, journal, record in zip(RECORDED, (self._metrics, self._timing), records, strict=True):
             try:
                 journal.append(to_json(position | record))
             except OSError as error:
-                problem = f"{error.filename or 'metrics'}: {error.strerror}"
+                problem = f"{name}: {error.strerror}"
         return problem
 
     def flush(self) -> None:

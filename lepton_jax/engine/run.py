@@ -171,7 +171,13 @@ def _refuse_oversized(program: Program, per_transition: float, state_bytes: int)
         return
     transitions = program.shape.blocks * program.shape.steps
     ring, rest = per_transition * transitions, state_bytes - per_transition * transitions
-    room = int(max(0.0, available - rest) / per_transition)
+    if rest >= available:
+        raise ConfigError(
+            f"{rest / 2**30:.2f} GiB for levels, environments and network, replay apart, do not fit the "
+            f"{available / 2**30:.2f} GiB of {manifest.device_name()}; choose a smaller env.pool or env.levels, "
+            "env.num_envs or net.width"
+        )
+    room = int((available - rest) / per_transition)
     raise ConfigError(
         f"replay.capacity: {transitions:,} transitions x {per_transition:.1f} bytes = {ring / 2**30:.2f} GiB, and "
         f"{rest / 2**30:.2f} GiB for everything else, do not fit the {available / 2**30:.2f} GiB of "
