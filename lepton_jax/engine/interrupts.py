@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP is not everywhere
+# Seconds within which a signal may come again without being meant: timeout(1), shells and launchers pass on what the
+# process group has got already.
+_ECHO = 0.3
 
 
 class Interrupted(KeyboardInterrupt):
@@ -24,8 +28,11 @@ class Interrupts:
     A signal that was ignored before, as under nohup, stays ignored. Outside the main thread nothing changes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, way_on: str) -> None:
+        """``way_on`` tells how to go on after the second signal."""
+        self._way_on = way_on
         self.asked: int | None = None
+        self._when = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -42,6 +49,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.asked is not None:
-            raise Interrupted("stopped at once; what came after the last checkpoint is lost", number)
-        self.asked = number
+        if self.asked is None:
+            self.asked, self._when = number, time.monotonic()
+        elif time.monotonic() - self._when > _ECHO:
+            raise Interrupted(f"stopped at once, without what came after the last checkpoint; {self._way_on}", number)

@@ -15,7 +15,7 @@ from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.settings import differences, overlay, parse_toml, to_toml
 
 # What does not change the numbers of a run may change when it goes on; its length may where schedules allow.
-_FREE = ("display", "run_dir", "total_steps", "schedule_steps")
+_FREE = ("display", "total_steps", "schedule_steps")
 _FREE_SECTION = "checkpoint."
 
 

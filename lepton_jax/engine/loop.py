@@ -90,7 +90,7 @@ class _Loop:
         shape, keeper = self._parts.shape, self._parts.keeper
         if moment.progress.segments == shape.segments:
             return moment
-        with Interrupts() as interrupts:
+        with Interrupts(f"go on with: {resume_command(self._parts.folder.path)}") as interrupts:
             while moment.progress.segments < shape.segments:
                 moment = self._advance(moment)
                 segments = moment.progress.segments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 from lepton_jax.config import Config, ConfigError, Hypers
 from lepton_jax.engine import checkpoint, manifest, replay
 from lepton_jax.engine.evaluation import Evaluator
-from lepton_jax.engine.folder import put
+from lepton_jax.engine.folder import put, resume_command
+from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
 from lepton_jax.engine.launch import Launch, begin, runnable
 from lepton_jax.engine.loop import Moment, Parts, Progress, train
@@ -59,6 +61,8 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
                 observer.end(None)
             if launch.new and isinstance(error, ConfigError):
                 launch.folder.discard()
+            if type(error) is KeyboardInterrupt:  # while compiling: there is nothing to save yet
+                raise Interrupted(f"stopped; go on with: {resume_command(launch.folder.path)}", signal.SIGINT) from None
             raise
 
 

@@ -14,7 +14,7 @@ import pytest
 from bench.crash import fingerprint
 from bench.flip import tiny
 from lepton_jax.config import Config, ConfigError
-from lepton_jax.engine import loop
+from lepton_jax.engine import interrupts, loop, run
 from lepton_jax.engine.folder import RunFolder
 from lepton_jax.engine.integrity import CheckpointError, describe
 from lepton_jax.engine.interrupts import Interrupted
@@ -118,8 +118,9 @@ def test_lines_after_the_checkpoint_are_cut_back(whole, tmp_path, monkeypatch):
 def test_a_second_signal_stops_at_once_and_keeps_the_last_checkpoint(whole, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "_ECHO", -1.0)
         stop_at(patch, 20, signal.SIGINT, signal.SIGINT, every=8)
-        with pytest.raises(Interrupted, match="stopped at once") as told:
+        with pytest.raises(Interrupted, match=r"stopped at once.*--resume") as told:
             go(begin(small(folder)))
     assert told.value.number == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -129,6 +130,24 @@ def test_a_second_signal_stops_at_once_and_keeps_the_last_checkpoint(whole, tmp_
         assert time.monotonic() < deadline
     go(go_on(folder))
     assert fingerprint(folder) == fingerprint(whole)
+
+
+def test_stopped_while_compiling_it_tells_how_to_go_on(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_prepare", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(Interrupted, match=r"stopped; go on with: .*--resume") as told:
+            go(begin(small(tmp_path / "run")))
+    assert told.value.number == signal.SIGINT
+    go(go_on(tmp_path / "run"))
+    assert fingerprint(tmp_path / "run") == fingerprint(whole)
+
+
+def test_an_echo_of_a_signal_is_no_second_one(tmp_path, monkeypatch):
+    """timeout(1) signals the process and then its group."""
+    stop_at(monkeypatch, 20, signal.SIGTERM, signal.SIGTERM)
+    with pytest.raises(Interrupted, match="stopped at 640 of"):
+        go(begin(small(tmp_path / "run")))
+    assert [int(path.name) for path in RunFolder(tmp_path / "run").saved()] == [20]
 
 
 def test_a_signal_that_was_ignored_stays_ignored(tmp_path, monkeypatch):
