@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lepton_jax.cli import guarded, read_text, read_toml
 from lepton_jax.config import MAZE, Config, ConfigError, validate
 from lepton_jax.engine.folder import RunFolder, resume_command
-from lepton_jax.engine.integrity import CheckpointError, newest_intact
+from lepton_jax.engine.integrity import CheckpointError, newest_intact, verify
 from lepton_jax.settings import overlay
 
 if TYPE_CHECKING:
@@ -73,9 +73,15 @@ def find_policy(folder: RunFolder, policy: str) -> tuple[Path, str]:
 
     Raises:
       ConfigError: the run has no such policy yet.
-      CheckpointError: there are checkpoints, but none of them is intact.
+      CheckpointError: it is damaged; or there are checkpoints, but none of them is intact.
     """
     if folder.policy(policy).is_dir():
+        try:
+            verify(folder.policy(policy))
+        except CheckpointError as error:
+            intact, _ = newest_intact(folder.saved())
+            hope = f"; the newest intact checkpoint is {intact}: look at --policy latest" if intact else ""
+            raise CheckpointError(f"{error}{hope}") from None
         return folder.policy(policy), ""
     if policy == "final":
         raise ConfigError(

@@ -358,11 +358,22 @@ def test_a_damaged_run_is_told(workplace, capsys):
     from lepton_jax.config import ConfigError
     from lepton_jax.engine.integrity import CheckpointError
 
-    with pytest.raises(CheckpointError, match="where the network takes"):
+    with pytest.raises(CheckpointError, match=r"where float32\[.* is needed"):
         evaluate.main([str(workplace / "other")])
     (workplace / "other" / "policy" / "final" / "about.json").unlink()
-    with pytest.raises(CheckpointError, match=r"about\.json: No such file"):
+    with pytest.raises(CheckpointError, match=r"about\.json: No such file.*newest intact.*--policy latest"):
         evaluate.main([str(workplace / "other")])
+    (workplace / "other" / "config.toml").write_text(text.replace("width = 9", "width = 8"))
+    latest, best = ([str(workplace / "other"), "--policy", name, "--json"] for name in ("latest", "best"))
+    evaluate.main(latest)
+    found = json.loads(capsys.readouterr().out)
+    summary = json.loads((workplace / "other" / "summary.json").read_text())
+    assert found["q_error"] == pytest.approx(summary["q_error"], abs=1e-6)
+    shutil.rmtree(workplace / "other" / "policy" / "best")  # as before the end of a run: it is in the checkpoint
+    evaluate.main(best)
+    found = json.loads(capsys.readouterr().out)
+    assert found["q_error"] == pytest.approx(summary["best"]["q_error"], abs=1e-6)
+    assert found["env_steps"] == summary["best"]["env_steps"]
     shutil.rmtree(workplace / "other" / "policy" / "final")
     with pytest.raises(ConfigError, match="no final policy"):
         evaluate.main([str(workplace / "other")])

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def write(
     quiet_orbax()
     made = path.with_name(f".writing-{path.name}")
     try:
-        integrity.remove(made)
+        shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         integrity.reserve(made, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
         leaves = {name: _entry(name, leaf, lanes) for name, leaf in names(tree).items()}
@@ -67,7 +68,7 @@ def write(
         integrity.seal(made)
         integrity.publish(made, path)
     except Exception as error:  # Orbax and TensorStore raise what they like
-        integrity.remove(made)
+        shutil.rmtree(made, ignore_errors=True)
         raise CheckpointError(f"{path}: cannot be written: {_reason(error)}") from error
 
 
@@ -182,16 +183,16 @@ def check_leaves(path: Path, about: Mapping[str, Any], wanted: Mapping[str, Any]
     stored = about["leaves"]
     for name in sorted(stored.keys() | wanted.keys()):
         if name not in stored:
-            raise CheckpointError(f"{path}: has no leaf '{name}', which the network needs")
+            raise CheckpointError(f"{path}: has no leaf '{name}'; made with other settings?")
         if name not in wanted:
+            raise CheckpointError(f"{path}: has a leaf '{name}' that is not known here; made with other settings?")
+        found, needed = (
+            f"{leaf['dtype']}{leaf['shape']}"
+            for leaf in (stored[name], {"dtype": wanted[name].dtype, "shape": list(wanted[name].shape)})
+        )
+        if found != needed:
             raise CheckpointError(
-                f"{path}: has a leaf '{name}' that the network lacks; was it trained with another net?"
-            )
-        shape, dtype = tuple(stored[name]["shape"]), stored[name]["dtype"]
-        if (shape, dtype) != (wanted[name].shape, str(wanted[name].dtype)):
-            raise CheckpointError(
-                f"{path}: leaf '{name}' is {dtype}{list(shape)} where the network takes "
-                f"{wanted[name].dtype}{list(wanted[name].shape)}; levels or net of another size?"
+                f"{path}: leaf '{name}' is {found} where {needed} is needed; made with a net or levels of another size?"
             )
 
 

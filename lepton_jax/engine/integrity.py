@@ -50,20 +50,18 @@ def reserve(folder: Path, size: int) -> None:
 
 def publish(made: Path, path: Path) -> None:
     """Renames the sealed folder ``made`` to ``path``, in place of what may be there; nothing half done is ever seen."""
-    if path.exists():
-        os.rename(path, old := path.with_name(f".old-{path.name}"))
-        os.rename(made, path)
-        remove(old)
-    else:
-        os.rename(made, path)
+    remove(path)
+    os.rename(made, path)
     _sync(path.parent)
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder; ``SHA256SUMS`` goes first, so that what a crash leaves is never taken for whole."""
-    with contextlib.suppress(OSError):
-        (folder / SUMS).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    """Removes a folder, if it is there; it vanishes at once, and what a crash leaves has a hidden name."""
+    hidden = folder.with_name(f".old-{folder.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def verify(folder: Path) -> None:
@@ -95,7 +93,10 @@ def describe(folder: Path) -> dict[str, Any]:
     if ABOUT not in sums:
         raise CheckpointError(f"{folder / SUMS}: damaged: it does not name {ABOUT}")
     _compare(folder, ABOUT, sums)
-    return json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    try:
+        return json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / ABOUT}: is no JSON: {error}") from None
 
 
 def newest_intact(folders: Sequence[Path]) -> tuple[Path | None, list[str]]:

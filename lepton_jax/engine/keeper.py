@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,7 @@ class Keeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         for leftover in (*folder.checkpoints.glob(".writing-*"), *folder.checkpoints.glob(".old-*")):
-            integrity.remove(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def until(self, iteration: int) -> int | None:
         """Iterations until the next checkpoint; None if that is a matter of time."""
@@ -43,7 +44,7 @@ class Keeper:
         return age >= (every if at_point else 2 * every)
 
     def save(self, iteration: int, tree: Any, about: Mapping[str, Any], texts: Mapping[str, str]) -> None:
-        """Copies ``tree`` and has it written, after the one before."""
+        """Copies ``tree`` and has it written. Ask for the ``problem`` of the one before first."""
         self._last, self._when = iteration, time.monotonic()
         self._writing = self._thread.submit(
             self._write, self._folder.checkpoint(iteration), checkpoint.to_host(tree), dict(about), dict(texts)

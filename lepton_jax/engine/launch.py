@@ -85,7 +85,10 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config]) -> Launch:
         if not folder.summary.is_file():
             notes.append("no checkpoint was made yet: starting from the beginning")
     else:
-        before = _parse(integrity.describe(point)["config"], str(point))
+        said = integrity.describe(point)
+        if "config" not in said:
+            raise CheckpointError(f"{point}: is intact, but no checkpoint of a run; move it away")
+        before = _parse(said["config"], str(point))
         if there is None:
             notes.append(f"{broken}; it is written anew as the checkpoint has it")
             there = before

@@ -164,6 +164,8 @@ class _Loop:
         return moment, event
 
     def _save(self, moment: Moment) -> None:
+        # One at a time: where the disk is slower than the cadence, training waits, and nothing piles up in memory.
+        self._tell("checkpoints", self._parts.keeper.problem())
         iteration = moment.progress.segments * self._parts.shape.per_segment
         tree = {"state": moment.state, "best": moment.best}
         self._parts.keeper.save(iteration, tree, self._about(moment), self._parts.record.texts)
