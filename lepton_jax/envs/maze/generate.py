@@ -18,11 +18,27 @@ import numpy as np
 from lepton_jax.envs.maze.level import Level, digest, split_of
 
 
+KINDS = ("perfect", "backtracker", "wilson", "blocks", "rooms", "crossings", "caves")
+WEIGHTS = ("uniform", "anisotropic", "smooth")
+ENDS = ("uniform", "corners")
+
+
 class MazeSpec(NamedTuple):
     """What a generator needs to know; hashable, so that it can be static under jit."""
 
     size: int  # tiles a side, odd, at least 5
     braid: float = 0.0  # share of the remaining inner walls between rooms that is opened, making loops
+    kind: str = "perfect"  # one of KINDS
+    weights: str = "uniform"  # perfect: the weight field, one of WEIGHTS
+    density: float = -1.0  # blocks, caves, crossings: share of wall; -1 = what suits the kind
+    chambers: int = 0  # rooms: chambers a side; 0 = what suits the size
+    min_size: int = 0  # mixed sizes: the smallest, odd; each level is as likely of any odd size up to ``size``; 0 = one
+    ends: str = "uniform"  # one of ENDS: where start and goal lie
+    min_distance: int = 0  # fewest steps from start to goal, where a level has such a pair
+    max_distance: int = 0  # most steps from start to goal; 0 = any
+    goals: int = 1  # goals a level
+    lava: float = 0.0  # share of the cells off every shortest path that is lava
+    door: bool = False  # whether a door, with its key, bars the way to the goal
 
     @property
     def rooms(self) -> int:

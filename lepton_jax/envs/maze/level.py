@@ -22,6 +22,11 @@ class Level(NamedTuple):
     walls: Any  # bool (..., height, width), of jax or NumPy; True is wall
     start: Any  # int32 (...,) cell the agent starts in
     goal: Any  # int32 (...,) cell to reach
+    # What only some worlds have; () in the others, so that it costs them nothing. All lie on cells that are no wall.
+    lava: Any = ()  # bool (..., height, width): cells that end the episode
+    key: Any = ()  # int32 (...,) cell of the key
+    door: Any = ()  # int32 (...,) cell that only lets those pass who have fetched the key
+    others: Any = ()  # int32 (..., G): cells of further goals, each worth less than the one before
 
 
 class LevelError(ValueError):
