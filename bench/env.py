@@ -15,17 +15,24 @@ from lepton_jax.envs.maze.rules import Rules
 from lepton_jax.presets import from_preset
 
 SIZE, STEPS = 13, 64
-ASKED = {(8192, "none"): 70e6, (8192, "full"): 20e6, (8192, "gymnax"): 5e6}
+ASKED = {(8192, "none"): 70e6, (8192, "full"): 20e6, (8192, "gymnax"): 5e6, (8192, "egocentric"): 20e6}
+# An observation each, but for "none"; "turning" is the egocentric one under MiniGrid's rules.
+KINDS = ("none", "full", "centred", "vector", "egocentric", "turning", "mixed sizes")
+_EGOCENTRIC: dict[str, Any] = {"observation": "egocentric", "view": 5, "occlusion": True}
+_RULES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "mixed sizes": {},
+    "egocentric": _EGOCENTRIC,
+    "turning": _EGOCENTRIC | {"actions": "oriented"},
+}
 
 
 def rows(quick: bool) -> list[dict[str, Any]]:
     subjects = {}
     for n in (64, 1024, 8192):
-        for observation in ("none", "full", "centred", "vector"):
-            call, _ = compiled(*native(n, observation))
-            subjects[f"{n} environments, {observation}"] = Subject(
-                call, n * STEPS, "steps/s", ASKED.get((n, observation))
-            )
+        for kind in KINDS:
+            call, _ = compiled(*native(n, kind))
+            subjects[f"{n} environments, {kind}"] = Subject(call, n * STEPS, "steps/s", ASKED.get((n, kind)))
     call, _ = compiled(*through_gymnax(8192))
     subjects["8192 environments, full, vmapped gymnax step"] = Subject(
         call, 8192 * STEPS, "steps/s", ASKED[8192, "gymnax"]
@@ -33,25 +40,25 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     return rates(subjects, 3 if quick else 15)
 
 
-def native(n: int, observation: str) -> tuple[Any, ...]:
+def native(n: int, kind: str) -> tuple[Any, ...]:
     """A function that steps ``n`` environments ``STEPS`` times, and its arguments; the last observation is returned."""
-    kind = "full" if observation == "none" else observation
-    rules = Rules(SIZE, SIZE, 284, kind)
-    env = world.make_env(rules, n, MazeSpec(SIZE), world.Endless(16384, 1024))
+    rules = Rules(SIZE, SIZE, 284, **_RULES.get(kind, {"observation": kind}))
+    spec = MazeSpec(SIZE, min_size=7 if kind == "mixed sizes" else 0)
+    env = world.make_env(rules, n, spec, world.Endless(16384, 1024))
     config = from_preset("quick")
     hypers = strong(make_hypers(config, program_shape(config)))
     pool = jax.jit(env.worlds)(jax.random.key(0))
     state = env.reset(jax.random.key(1), pool, n, hypers)
 
     def look(state: Any, pool: Any) -> jax.Array:
-        if observation == "none":
+        if kind == "none":
             return jnp.zeros((), jnp.uint8)
         # Flat as it lies in memory: XLA on CPU writes rows of 13 bytes one by one, a flat array with vector stores.
         return env.observe(*env.record(state), pool).reshape(n, -1)
 
     def play(state: Any, pool: Any, key: jax.Array) -> Any:
         action_key, step_key = jax.random.split(key)
-        actions = jax.random.bits(action_key, (STEPS, n), jnp.uint8) & 3
+        actions = jax.random.bits(action_key, (STEPS, n), jnp.uint8) % rules.num_actions
 
         def step(carry: Any, inputs: Any) -> tuple[Any, jax.Array]:
             key, action = inputs

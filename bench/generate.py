@@ -1,4 +1,4 @@
-"""Perfect mazes a second at batch 1,024, with and without distances."""
+"""Levels a second at batch 1,024: perfect mazes with and without distances, and every other kind at 13x13."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from lepton_jax.envs.maze.generate import MazeSpec, batch, split_levels
 from lepton_jax.envs.maze.oracle import distances
 
 BATCH = 1024
+OTHERS = {
+    "perfect, anisotropic": MazeSpec(13, weights="anisotropic"),
+    "perfect, smooth": MazeSpec(13, weights="smooth"),
+    "perfect, 7x7 to 13x13": MazeSpec(13, min_size=7),
+    "perfect, 10 to 20 steps": MazeSpec(13, min_distance=10, max_distance=20),
+    "backtracker": MazeSpec(13, kind="backtracker"),
+    "wilson": MazeSpec(13, kind="wilson"),
+    "blocks": MazeSpec(13, kind="blocks"),
+    "rooms": MazeSpec(13, kind="rooms"),
+    "crossings": MazeSpec(13, kind="crossings"),
+    "caves": MazeSpec(13, kind="caves"),
+    "blocks, door, 3 goals, lava": MazeSpec(13, kind="blocks", door=True, goals=3, lava=0.3),
+}
 
 
 def rows(quick: bool) -> list[dict[str, Any]]:
@@ -32,4 +45,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
             call, _ = compiled(function, jax.random.key(0))
             asked = 60e3 if (size, name) == (13, ", with distances") else None
             subjects[f"perfect {size}x{size}{name}"] = Subject(call, BATCH, "levels/s", asked)
+    for name, spec in OTHERS.items():
+        call, _ = compiled(lambda key, spec=spec: batch(key, spec, BATCH), jax.random.key(0))
+        subjects[f"13x13 {name}"] = Subject(call, BATCH, "levels/s")
     return rates(subjects, 5 if quick else 20)

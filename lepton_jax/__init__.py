@@ -17,9 +17,10 @@ from lepton_jax.settings import overlay
 
 if TYPE_CHECKING:
     from lepton_jax.engine.run import Result
+    from lepton_jax.envs.gymnasium import LeptonEnv, LeptonVectorEnv
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "preset", "register_gymnax", "resume", "run"]
+__all__ = ["Config", "ConfigError", "make_gymnasium", "preset", "register_gymnax", "resume", "run"]
 
 
 def preset(name: str = "quick", **changes: Any) -> Config:
@@ -67,3 +68,19 @@ def register_gymnax() -> None:
     from lepton_jax.envs.maze import gym
 
     gym.register()
+
+
+def make_gymnasium(
+    config: Config | None = None, num_envs: int | None = None, render_mode: str | None = None
+) -> LeptonEnv | LeptonVectorEnv:
+    """The training mazes of ``config``, by default of the preset ``quick``, for tools that speak Gymnasium.
+
+    ``make_gymnasium()`` is a ``gymnasium.Env``; with ``num_envs`` it is a ``gymnasium.vector.VectorEnv`` of so many.
+    ``render_mode`` is None, "rgb_array" or "ansi". Imports gymnasium.
+
+    Raises:
+      ConfigError: the configuration cannot be used, or is not of mazes.
+    """
+    from lepton_jax.engine import interchange
+
+    return interchange.make(config or preset(), num_envs, render_mode)

@@ -6,6 +6,7 @@ What changes shapes or code is static and stays here; scalars that do not are ga
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -23,19 +24,39 @@ class EnvConfig:
     id: str = MAZE  # LeptonMaze-v0, or any gymnax environment with discrete actions
     num_envs: int = 512  # environments stepped together
     size: int = 7  # maze: tiles a side, odd
-    observation: Literal["full", "centred", "vector"] = "centred"  # maze: what the agent sees
-    view: int = 0  # maze: side of the centred window, odd; 0 = the whole map
+    min_size: int = 0  # maze: mixed sizes, from this to size, padded with wall; 0 = all of one size
+    generator: Literal["perfect", "backtracker", "wilson", "blocks", "rooms", "crossings", "caves"] = "perfect"
+    weights: Literal["uniform", "anisotropic", "smooth"] = "uniform"  # maze: the field that perfect mazes grow in
+    braid: float = 0.0  # maze: share of inner walls opened to make loops, 0 to 1
+    density: float = -1.0  # maze: share of wall in blocks, caves and crossings; -1 = what suits the generator
+    chambers: int = 0  # maze: chambers a side in rooms; 0 = what suits the size
+    ends: Literal["uniform", "corners"] = "uniform"  # maze: where start and goal lie
+    min_distance: int = 0  # maze: fewest steps from start to goal, where a level has such cells
+    max_distance: int = 0  # maze: most steps from start to goal; 0 = any
+    observation: Literal["full", "centred", "vector", "egocentric", "rgb"] = "centred"  # maze: what the agent sees
+    view: int = 0  # maze: side of the window, odd; 0 = the whole map (centred only)
+    occlusion: bool = False  # maze, egocentric: walls hide what is behind them
+    actions: Literal["cardinal", "diagonal", "oriented"] = "cardinal"  # maze: 4 moves, 8 moves, or turn and go forward
     levels: int = 0  # maze: number of training levels; 0 = endless
     pool: int = 16384  # maze: levels held at a time when endless
     refresh_levels: int = 1024  # maze: levels replaced at each refresh when endless
     refresh_every: int = 64  # iterations between refreshes, at most; a run can be stopped as often
     held_out: bool = True  # maze: keep validation and test layouts out of training
     level_seed: int = 0  # maze: seed of the levels, apart from the run's seed
-    braid: float = 0.0  # maze: share of inner walls opened to make loops, 0 to 1
     time_limit: int = 0  # maze: steps an episode may take; 0 = 4 x free cells
     goal_reward: float = 1.0  # maze: reward on entering the goal
+    goals: int = 1  # maze: goals a level, each of which ends an episode
+    goal_ratio: float = 0.5  # maze: reward of each goal over that of the one before
+    moving_goal: bool = False  # maze: each training episode has its goal elsewhere
     step_cost: float = 0.0  # maze: subtracted from the reward of every step
+    wall_penalty: float = 0.0  # maze: subtracted when a move goes into a wall
+    lava: float = 0.0  # maze: share of the cells off every shortest path that are lava, which ends an episode
+    lava_penalty: float = 0.0  # maze: subtracted in lava
+    door: bool = False  # maze: a door bars the way, and a key lies before it
+    time_decay: float = 0.0  # maze: share of the goal's reward that is lost by the time limit, linearly (MiniGrid: 0.9)
+    shaping: float = 0.0  # maze: potential-based reward a step of true distance to the goal
     slip: float = 0.0  # maze: probability that a random move replaces the chosen one
+    sticky: float = 0.0  # maze: probability that the last move is made again instead
 
 
 @dataclass(frozen=True)
@@ -149,8 +170,14 @@ class Hypers(NamedTuple):
     eps_horizon: Scalar  # iterations over which epsilon falls
     eps_ladder_power: Scalar
     goal_reward: Scalar
+    goal_ratio: Scalar
     step_cost: Scalar
+    wall_penalty: Scalar
+    lava_penalty: Scalar
+    time_decay: Scalar
+    shaping: Scalar
     slip: Scalar
+    sticky: Scalar
 
 
 def validate(config: Config) -> Config:
@@ -200,33 +227,85 @@ def validate(config: Config) -> Config:
         f"more than {rows} (agent.n_step + 1 rows of env.num_envs) and an iteration",
     )
     if env.id == MAZE:
-        check(env.size % 2 == 1 and 5 <= env.size <= 101, "env.size", "an odd number from 5 to 101")
-        check(
-            not env.held_out or env.size >= 7,
-            "env.size",
-            "at least 7 with env.held_out: the layouts of a 5x5 maze are one up to symmetry, so that none can be "
-            "held out; use --env.no-held-out",
-        )
-        check(
-            env.view == 0 or (env.view % 2 == 1 and env.view >= 3),
-            "env.view",
-            "0 (whole map) or an odd number from 3 on",
-        )
-        check(env.view <= 2 * env.size - 1, "env.view", f"at most 2 x env.size - 1 = {2 * env.size - 1}: that is all")
-        check(env.view == 0 or env.observation == "centred", "env.view", "0 unless env.observation is 'centred'")
-        check(0 <= env.levels <= _COUNTS["env.pool"], "env.levels", f"0 (endless) to {_COUNTS['env.pool']}")
-        check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
-        if env.levels == 0:
-            check(env.pool >= env.num_envs, "env.pool", f"at least env.num_envs = {env.num_envs}")
-            check(
-                env.pool % env.refresh_levels == 0,
-                "env.pool",
-                f"a multiple of env.refresh_levels = {env.refresh_levels}",
-            )
-        check(c.net.kind != "conv" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
+        _check_maze(c, check)
     return config
 
 
+def _check_maze(c: Config, check: Callable[[bool, str, str], None]) -> None:
+    env = c.env
+    check(env.size % 2 == 1 and 5 <= env.size <= 101, "env.size", "an odd number from 5 to 101")
+    smallest = 7 if env.held_out else 5
+    check(
+        env.size >= smallest,
+        "env.size",
+        "at least 7 with env.held_out: the layouts of a 5x5 maze are one up to symmetry, so that none can be "
+        "held out; use --env.no-held-out",
+    )
+    check(
+        env.min_size == 0 or (env.min_size % 2 == 1 and smallest <= env.min_size <= env.size),
+        "env.min_size",
+        f"0 (one size) or an odd number from {smallest} to env.size = {env.size}",
+    )
+    check(env.braid == 0.0 or env.generator in _BRAIDED, "env.braid", f"0 unless env.generator is one of {_BRAIDED}")
+    check(env.weights == "uniform" or env.generator == "perfect", "env.weights", "'uniform' unless perfect mazes grow")
+    check(
+        env.density == -1.0 or (0.0 <= env.density <= 1.0 and env.generator in _DENSE),
+        "env.density",
+        f"-1 (what suits the generator), or 0 to 1 where env.generator is one of {_DENSE}",
+    )
+    most = (env.min_size or env.size) // 2
+    check(0 <= env.chambers <= most, "env.chambers", f"0 (what suits the size) to {most}")
+    check(env.chambers == 0 or env.generator == "rooms", "env.chambers", "0 unless env.generator is 'rooms'")
+    check(0 <= env.min_distance < 2**15, "env.min_distance", "0 to 32767")
+    check(
+        env.max_distance == 0 or env.min_distance <= env.max_distance < 2**15,
+        "env.max_distance",
+        f"0 (any), or env.min_distance = {env.min_distance} to 32767",
+    )
+    windowed = env.observation in ("centred", "egocentric")
+    check(windowed or env.view == 0, "env.view", "0 unless env.observation is 'centred' or 'egocentric'")
+    if env.observation == "egocentric":
+        check(env.view % 2 == 1 and 3 <= env.view <= 15, "env.view", "an odd number from 3 to 15 (egocentric)")
+    check(
+        env.view == 0 or (env.view % 2 == 1 and env.view >= 3),
+        "env.view",
+        "0 (whole map) or an odd number from 3 on",
+    )
+    check(env.view <= 2 * env.size - 1, "env.view", f"at most 2 x env.size - 1 = {2 * env.size - 1}: that is all")
+    check(
+        not env.occlusion or env.observation == "egocentric", "env.occlusion", "False unless 'egocentric' is observed"
+    )
+    check(
+        env.actions != "oriented" or env.observation in ("full", "egocentric", "rgb"),
+        "env.actions",
+        f"'cardinal' or 'diagonal': env.observation = {env.observation!r} does not show where the agent looks",
+    )
+    check(0 <= env.levels <= _COUNTS["env.pool"], "env.levels", f"0 (endless) to {_COUNTS['env.pool']}")
+    check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
+    check(1 <= env.goals <= 4, "env.goals", "1 to 4")
+    plain = not (env.lava or env.door) and env.goals == 1
+    check(
+        plain or env.observation != "vector",
+        "env.observation",
+        "another than 'vector', which shows one goal and walls only",
+    )
+    check(
+        not (env.moving_goal and env.shaping),
+        "env.shaping",
+        "0 with env.moving_goal: distances belong to one goal",
+    )
+    if env.levels == 0:
+        check(env.pool >= env.num_envs, "env.pool", f"at least env.num_envs = {env.num_envs}")
+        check(
+            env.pool % env.refresh_levels == 0,
+            "env.pool",
+            f"a multiple of env.refresh_levels = {env.refresh_levels}",
+        )
+    check(c.net.kind != "conv" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
+
+
+_BRAIDED = ("perfect", "backtracker", "wilson", "rooms")
+_DENSE = ("blocks", "caves", "crossings")
 # Counts start at 1; the largest is what 32 bits number, or far beyond what a run can hold.
 _INT32 = 2**31 - 1
 _COUNTS = {
@@ -239,10 +318,12 @@ _COUNTS = {
     "net.conv_depth": 100,
 }
 _SEEDS = ("seed", "env.level_seed")
-_FINITE = ("env.goal_reward", "env.step_cost")
+_FINITE = (
+    *("env.goal_reward", "env.goal_ratio", "env.step_cost", "env.wall_penalty", "env.lava_penalty", "env.shaping"),
+)
 _SHARES = (
     *("agent.gamma", "agent.tau", "agent.eps_start", "agent.eps_end", "agent.eps_fraction"),
-    *("env.slip", "env.braid"),
+    *("env.slip", "env.sticky", "env.braid", "env.lava", "env.time_decay"),
 )
 
 

@@ -27,7 +27,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--suite", default="test", choices=("train", "validation", "test"), help="set of levels (default: test)"
+        "--suite",
+        default="test",
+        choices=("train", "validation", "test", "named"),
+        help="set of levels (default: test); named is the test mazes of the literature, a line each",
     )
     where.add_argument(
         "--levels", type=Path, metavar="FILE", help="levels as text: '#', ' ', 'S', 'G'; blank lines between them"
@@ -38,6 +41,7 @@ def main(argv: list[str]) -> None:
         choices=("best", "final", "latest"),
         help="which policy (default: final); latest is that of the newest checkpoint, also of a run that has not ended",
     )
+    parser.add_argument("--episodes", type=int, default=100, help="with --suite named: episodes a maze (default: 100)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     config = read_run(args.run)
@@ -45,8 +49,15 @@ def main(argv: list[str]) -> None:
         raise ConfigError(
             f"--levels: {args.run} was trained on {config.env.id}, which has no levels; leave --levels away"
         )
+    if args.suite == "named" and config.env.id != MAZE:
+        raise ConfigError(f"--suite named: {args.run} was trained on {config.env.id}; the named sets are of mazes")
+    if not 1 <= args.episodes <= _MOST_EPISODES:
+        raise ConfigError(f"--episodes {args.episodes}: expected 1 to {_MOST_EPISODES}")
     text = read_text(args.levels, "a level file") if args.levels else None
     place = find_policy(RunFolder(args.run), args.policy)
+    if args.suite == "named" and text is None:
+        _print_named(evaluate_named(config, place, args.episodes), args)
+        return
     figures = evaluate(config, place, args.suite, text, str(args.levels))
     from lepton_jax.engine.metrics import to_json
 
@@ -100,11 +111,38 @@ def evaluate(
     config: Config, place: tuple[Path, str], suite: str, level_text: str | None, source: str
 ) -> dict[str, Any]:
     """The figures of the policy at ``place`` on a set of levels, or on the levels in ``level_text``."""
+    from lepton_jax.engine.evaluation import Evaluator
+    from lepton_jax.engine.setup import file_set, level_set
+
+    setup, hypers, agent_state, env_steps = _load(config, place)
+    if level_text is not None:
+        env, levels = file_set(config, setup, level_text, source)
+    else:
+        env, levels = setup.env, level_set(config, suite, config.eval.test_levels)
+    figures = Evaluator(env, setup.agent, hypers).report(agent_state, levels)
+    return {"levels": levels.name, "episodes": levels.size, **figures, "env_steps": env_steps}
+
+
+def evaluate_named(config: Config, place: tuple[Path, str], episodes: int) -> dict[str, dict[str, float]]:
+    """The figures of the policy at ``place`` on each named maze, ``episodes`` episodes each, and on all of them."""
+    from lepton_jax.engine.evaluation import Evaluator
+    from lepton_jax.engine.setup import named_set
+
+    setup, hypers, agent_state, _ = _load(config, place)
+    env, levels, names, which = named_set(config, setup, episodes)
+    each = Evaluator(env, setup.agent, hypers).each(agent_state, levels)
+    rows = {name: which == number for number, name in enumerate(names)} | {"all": which >= 0}
+    return {
+        name: {figure: float(values[rows[name]].mean()) for figure, values in sorted(each.items())} for name in rows
+    }
+
+
+def _load(config: Config, place: tuple[Path, str]) -> tuple[Any, Any, Any, int]:
+    """Setup, hypers, and the agent's state with the policy at ``place``; the env-steps it was trained for."""
     import jax
 
-    from lepton_jax.engine.evaluation import Evaluator
     from lepton_jax.engine.program import make_hypers, program_shape
-    from lepton_jax.engine.setup import file_set, level_set, make_setup, prepare_jax
+    from lepton_jax.engine.setup import make_setup, prepare_jax
 
     prepare_jax(config)
     setup = make_setup(config)
@@ -112,12 +150,23 @@ def evaluate(
     init = lambda: setup.agent.init(jax.random.key(0), setup.env.observation, setup.env.num_actions, hypers)
     agent_state = jax.jit(init)()
     stored, env_steps = _read_policy(*place, setup.agent, agent_state)
-    if level_text is not None:
-        env, levels = file_set(config, setup, level_text, source)
-    else:
-        env, levels = setup.env, level_set(config, suite, config.eval.test_levels)
-    figures = Evaluator(env, setup.agent, hypers).report(setup.agent.with_policy(agent_state, stored), levels)
-    return {"levels": levels.name, "episodes": levels.size, **figures, "env_steps": env_steps}
+    return setup, hypers, setup.agent.with_policy(agent_state, stored), env_steps
+
+
+def _print_named(table: dict[str, dict[str, float]], args: argparse.Namespace) -> None:
+    from lepton_jax.engine.metrics import to_json
+
+    if args.json:
+        print(to_json(table, indent=2))
+        return
+    print(f"{args.episodes} episodes on each named maze, {args.policy} policy of {args.run}")
+    figures = ("success_rate", "spl", "mean_length", "regret")
+    print(f"{'':<20}" + "".join(f"{figure:>14}" for figure in figures))
+    for name, row in table.items():
+        print(f"{name:<20}" + "".join(f"{row[figure]:>14.3f}" for figure in figures))
+
+
+_MOST_EPISODES = 100_000
 
 
 def _read_policy(path: Path, within: str, agent: Agent, agent_state: Any) -> tuple[Any, int]:

@@ -51,6 +51,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "net": {"width": 512, "layer_norm": True},
         "dqn": {"agent": _MAZE_DQN | {"gamma": 0.98}, "replay": _GPU_REPLAY},
     },
+    "minigrid": {
+        # The rules of MiniGrid: turn and go forward, a 5x5 view that walls cut off, 1 - 0.9 t / T at the goal.
+        "total_steps": 8_000_000,
+        "env": {
+            **{"size": 9, "generator": "crossings", "ends": "corners"},
+            **{"observation": "egocentric", "view": 5, "occlusion": True, "actions": "oriented", "time_decay": 0.9},
+        },
+        "net": {"width": 256, "layer_norm": True},
+        "dqn": {"agent": _MAZE_DQN | {"gamma": 0.97}, "replay": {"batch_size": 256, "updates": 8}},
+    },
     "cartpole": {
         "total_steps": 500_000,
         "env": {"id": "CartPole-v1", "num_envs": 10},

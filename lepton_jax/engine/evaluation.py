@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent
@@ -23,7 +24,7 @@ class Episodes(NamedTuple):
     total: jax.Array  # float32 (M,): sum of rewards
     discounted: jax.Array  # float32 (M,): sum of gamma**t * reward
     length: jax.Array  # int32 (M,): steps
-    terminated: jax.Array  # bool (M,)
+    success: jax.Array  # bool (M,): ended as the task asks; terminated, where the world does not tell
 
 
 def play(
@@ -53,11 +54,12 @@ def play(
         step_key = jax.random.fold_in(play_key, time)
         state, outcome = env.step(step_key, state, explore.greedy(q), worlds, hypers)
         reward = jnp.where(done, 0.0, outcome.reward)
+        won = outcome.terminated if isinstance(outcome.success, tuple) else outcome.success
         seen = Episodes(
             total=seen.total + reward,
             discounted=seen.discounted + discount * reward,
             length=seen.length + ~done,
-            terminated=seen.terminated | (outcome.terminated & ~done),
+            success=seen.success | (won & ~done),
         )
         ended = outcome.terminated | outcome.truncated
         return time + 1, state, carry, ended, done | ended, discount * hypers.gamma, seen
@@ -67,7 +69,7 @@ def play(
 
 
 def q_error(env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, exact: Exact) -> jax.Array:
-    """Mean |Q - Q*| over all reachable cells but the goal, and all actions, of all levels; float32 ()."""
+    """Mean |Q - Q*| over all states from which success can be reached, and all actions, of all levels; float32 ()."""
     count = exact.start_value.shape[0]
     first = jnp.ones(count, bool)
 
@@ -82,22 +84,27 @@ def q_error(env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, exact: 
     return wrong / jnp.maximum(count_, 1)
 
 
-def summarise(episodes: Episodes, exact: Exact | None) -> dict[str, jax.Array]:
-    """The figures of a set of episodes; those that need the exact solution only where there is one.
+def figures_of(episodes: Episodes, exact: Exact | None) -> dict[str, jax.Array]:
+    """The figures of each episode, float32 (M,); those that need the exact solution only where there is one.
 
-    ``success_rate``: share of levels whose goal was reached. ``spl``: success weighted by shortest over actual length
-    (Anderson et al. 2018, arXiv 1807.06757). ``regret``: mean of V*(start) minus the discounted return.
+    ``success_rate``: whether it ended as the task asks, at a goal. ``spl``: success weighted by shortest over actual
+    length (Anderson et al. 2018, arXiv 1807.06757). ``regret``: V*(start) minus the discounted return.
     """
-    figures = {"mean_return": jnp.mean(episodes.total), "mean_length": jnp.mean(episodes.length.astype(jnp.float32))}
+    length = episodes.length.astype(jnp.float32)
+    figures = {"mean_return": episodes.total, "mean_length": length}
     if exact is None:
         return figures
     shortest = exact.start_distance.astype(jnp.float32)
-    ratio = shortest / jnp.maximum(shortest, episodes.length.astype(jnp.float32))
     return figures | {
-        "success_rate": jnp.mean(episodes.terminated.astype(jnp.float32)),
-        "spl": jnp.mean(jnp.where(episodes.terminated, ratio, 0.0)),
-        "regret": jnp.mean(exact.start_value - episodes.discounted),
+        "success_rate": episodes.success.astype(jnp.float32),
+        "spl": jnp.where(episodes.success, shortest / jnp.maximum(shortest, length), 0.0),
+        "regret": exact.start_value - episodes.discounted,
     }
+
+
+def summarise(episodes: Episodes, exact: Exact | None) -> dict[str, jax.Array]:
+    """The means of ``figures_of``, float32 ()."""
+    return {name: jnp.mean(figure) for name, figure in figures_of(episodes, exact).items()}
 
 
 def evaluate(
@@ -145,6 +152,16 @@ class Evaluator:
             measure = lambda state, worlds, exact: q_error(self._env, self._agent, state, worlds, exact)
             figures["q_error"] = float(self._call("q_error", measure, levels.size, agent_state, levels.worlds, exact))
         return {name: figures.get(name) for name in FIGURES}
+
+    def each(self, agent_state: Any, levels: LevelSet) -> dict[str, np.ndarray]:
+        """The figures of each episode on ``levels``, (size,) each."""
+
+        def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
+            played = play(self._env, self._agent, state, worlds, self._key, strong(hypers), levels.size)
+            return figures_of(played, exact)
+
+        exact = self._solve(levels)
+        return jax.device_get(self._call("each", measure, levels.size, agent_state, levels.worlds, self._hypers, exact))
 
     def _solve(self, levels: LevelSet) -> Exact | None:
         if (solve := self._env.solve) is None:

@@ -113,9 +113,7 @@ def make_hypers(config: Config, shape: Shape) -> Hypers:
         eps_end=agent.eps_end,
         eps_horizon=agent.eps_fraction * shape.schedule,
         eps_ladder_power=agent.eps_ladder_power,
-        goal_reward=env.goal_reward,
-        step_cost=env.step_cost,
-        slip=env.slip,
+        **{name: getattr(env, name) for name in Hypers._fields if hasattr(env, name)},
     )
 
 

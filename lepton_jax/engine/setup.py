@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ from lepton_jax.agents.agent import Agent
 from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine.shard import count_shards, prepare_devices
-from lepton_jax.envs.maze import rules, suites, world
-from lepton_jax.envs.maze.generate import MazeSpec
-from lepton_jax.envs.maze.level import Level, from_text, pad, stack
+from lepton_jax.envs.maze import named, rules, suites, world
+from lepton_jax.envs.maze.generate import TREES, MazeSpec
+from lepton_jax.envs.maze.level import Level, pad, stack
 from lepton_jax.envs.maze.observe import observation_spec
+from lepton_jax.envs.maze.text import from_text
 from lepton_jax.envs.vector import VectorEnv
 
 
@@ -68,7 +70,7 @@ def make_setup(config: Config) -> Setup:
     shards = count_shards(config)
     env = world.make_env(maze_rules, env_.num_envs // shards, spec, training, env_.held_out)
     agent = make_dqn(config.net, config.agent, env.num_actions)
-    return Setup(shards, env, agent, suites.describe(env_.size, env_.held_out, env_.braid))
+    return Setup(shards, env, agent, suites.describe(spec, env_.held_out))
 
 
 def level_set(config: Config, name: str, size: int) -> LevelSet:
@@ -84,24 +86,77 @@ def file_set(config: Config, setup: Setup, text: str, source: str) -> tuple[Vect
 
     Raises:
       LevelError: the text holds a level that cannot be played.
-      ConfigError: the levels are not of the size the network takes.
+      ConfigError: the levels are not of the size, or not of the kind, that the network takes.
     """
     levels = from_text(text, source)
     height, width = (max(np.shape(level.walls)[axis] for level in levels) for axis in (0, 1))
-    whole_map = config.env.observation == "full" or (config.env.observation == "centred" and not config.env.view)
+    whole_map = config.env.observation in ("full", "rgb") or (
+        config.env.observation == "centred" and not config.env.view
+    )
     if whole_map and max(height, width) <= config.env.size:
         height = width = config.env.size  # a smaller maze is one with more wall
-    batch = stack(pad(level, height, width) for level in levels)
-    level_rules = make_rules(config, batch)
+    return _given_set(config, setup, stack(pad(level, height, width) for level in levels), source)
+
+
+class NamedSet(NamedTuple):
+    """The named mazes, one after another."""
+
+    env: VectorEnv
+    levels: LevelSet
+    names: tuple[str, ...]
+    which: np.ndarray  # int32 (levels,): the maze of each level
+
+
+NAMED_LIMIT = 250  # steps an episode may take on the named mazes, as published
+
+
+def named_set(config: Config, setup: Setup, episodes: int) -> NamedSet:
+    """``episodes`` levels of each named maze that is at most 19 cells wide; fixed levels, the same for every policy.
+
+    Raises:
+      ConfigError: the mazes are not of the size, or not of the kind, that the network takes.
+    """
+    names, levels, which = named.suite(episodes, jax.random.key(config.env.level_seed))
+    if config.env.time_limit == 0:
+        config = dataclasses.replace(config, env=dataclasses.replace(config.env, time_limit=NAMED_LIMIT))
+    return NamedSet(*_given_set(config, setup, levels, "named mazes"), names, which)
+
+
+def _given_set(config: Config, setup: Setup, levels: Level, source: str) -> tuple[VectorEnv, LevelSet]:
+    levels = _as_trained(config, levels, source)
+    level_rules = make_rules(config, levels)
     spec, wanted = observation_spec(level_rules), setup.env.observation
+    height, width = levels.walls.shape[-2:]
     if spec.shape != wanted.shape:
         raise ConfigError(
             f"{source}: levels of {height} x {width} cells give observations of shape {spec.shape}, but the network "
             f"takes {wanted.shape}: it was trained on {config.env.size} x {config.env.size}; use levels of at most "
             "that size, or train with --env.view K, which sees a window of fixed size"
         )
-    env = world.make_env(level_rules, batch.walls.shape[0])
-    return env, _packed(source, batch, level_rules)
+    env = world.make_env(level_rules, levels.walls.shape[0])
+    return env, _packed(source, levels, level_rules)
+
+
+def _as_trained(config: Config, levels: Level, source: str) -> Level:
+    """``levels`` with what the policy knows from training, and nothing else.
+
+    Raises:
+      ConfigError: they have something that the policy has never met, or lack what it cannot do without.
+    """
+    env = config.env
+    has = lambda field: not isinstance(field, tuple)
+    goals = 1 + (levels.others.shape[-1] if has(levels.others) else 0)
+    if has(levels.lava) and not env.lava:
+        raise ConfigError(f"{source}: has lava, which the policy has never met; train with --env.lava above 0")
+    if has(levels.door) != env.door:
+        raise ConfigError(
+            f"{source}: has a door, which the policy has never met; train with --env.door"
+            if has(levels.door)
+            else f"{source}: has no door, but the policy was trained on levels with one; mark 'K' and 'D' in the levels"
+        )
+    if goals != env.goals:
+        raise ConfigError(f"{source}: levels with {goals} goals, where the policy was trained with {env.goals}")
+    return levels if has(levels.lava) or not env.lava else levels._replace(lava=np.zeros_like(levels.walls))
 
 
 def _generic(config: Config) -> Setup:
@@ -122,7 +177,9 @@ def _generic(config: Config) -> Setup:
 
 def maze_spec(config: Config) -> MazeSpec:
     """What the generator of a maze run needs."""
-    return MazeSpec(config.env.size, config.env.braid)
+    env = config.env
+    shared = {name: getattr(env, name) for name in MazeSpec._fields if name != "kind"}
+    return MazeSpec(kind=env.generator, **shared)
 
 
 def make_rules(config: Config, levels: Level | None = None) -> rules.Rules:
@@ -130,11 +187,27 @@ def make_rules(config: Config, levels: Level | None = None) -> rules.Rules:
     env = config.env
     if levels is None:
         height = width = env.size
-        free = 2 * MazeSpec(env.size).rooms ** 2 - 1
+        free = 2 * MazeSpec(env.size).rooms ** 2 - 1 if env.generator in TREES else (env.size - 2) ** 2
     else:
         height, width = levels.walls.shape[-2:]
         free = int((~levels.walls).sum(axis=(-2, -1)).max())
-    return rules.Rules(height, width, env.time_limit or 4 * free, env.observation, env.view, env.slip > 0.0)
+    return rules.Rules(
+        height,
+        width,
+        env.time_limit or 4 * free * (2 if env.actions == "oriented" else 1),
+        env.observation,
+        env.view,
+        actions=env.actions,
+        occlusion=env.occlusion,
+        goals=env.goals,
+        door=env.door,
+        moving_goal=env.moving_goal,
+        # The magnitude of each of these is a hyper; whether it is there at all is not.
+        **{name: getattr(env, name) != 0.0 for name in _MAGNITUDES},
+    )
+
+
+_MAGNITUDES = ("slip", "sticky", "wall_penalty", "shaping", "time_decay", "lava")
 
 
 def _packed(name: str, levels: Level, maze_rules: rules.Rules) -> LevelSet:

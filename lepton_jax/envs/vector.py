@@ -17,17 +17,18 @@ class Outcome(NamedTuple):
     terminated: jax.Array  # bool (N,): the task ended; the state reached has no value
     truncated: jax.Array  # bool (N,): the time ran out, and only that; the state reached still has a value
     reached: Any  # step part (leading axis N) of the state reached
+    success: Any = ()  # bool (N,): terminated as the task asks; () where the world does not tell
 
 
 class Exact(NamedTuple):
-    """The exact values of M levels, each with C cells, so that evaluation need not know the world."""
+    """The exact values of M levels, each with C states, so that evaluation need not know the world."""
 
     start_value: jax.Array  # float32 (M,): V* of the start
-    start_distance: jax.Array  # int32 (M,): fewest steps from start to goal
+    start_distance: jax.Array  # int32 (M,): fewest steps from start to success
     q: jax.Array  # float32 (M, C, A)
     episode: Any  # episode parts (leading axis M)
     step: Any  # step parts (leading axes M, C): the states that ``q`` speaks of
-    counts: jax.Array  # bool (M, C): reachable and not the goal
+    counts: jax.Array  # bool (M, C): from which success can be reached, and not yet is
 
 
 class VectorEnv(NamedTuple):
@@ -49,7 +50,8 @@ class VectorEnv(NamedTuple):
     ]  # (key, state, action, worlds, hypers) -> (state, Outcome), reset by itself
     observe: Callable[[Any, Any, Any], jax.Array]  # (episode, step, worlds) -> observation
     record: Callable[[Any], tuple[Any, Any]]  # (state) -> (episode, step)
-    solve: Callable[[Any, Any], Exact] | None = None  # (worlds, hypers) -> Exact; termination then means success
+    scene: Callable[[Any, Any], Any] | None = None  # (episode, step) -> what to draw, for those who look
+    solve: Callable[[Any, Any], Exact] | None = None  # (worlds, hypers) -> Exact; a world with it tells success
 
 
 def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:

@@ -83,10 +83,10 @@ def test_play_is_the_slow_loop(levels, maze):
             discounted += GAMMA**length * reward
             length += 1
         assert found.length[number] == length
-        assert found.terminated[number] == reached
+        assert found.success[number] == reached
         assert found.total[number] == pytest.approx(total, abs=1e-5)
         assert found.discounted[number] == pytest.approx(discounted, abs=1e-5)
-    assert 3 < found.terminated.sum() < COUNT - 3  # the walk shows both ends
+    assert 3 < found.success.sum() < COUNT - 3  # the walk shows both ends
     assert found.length.min() < 10
 
 
@@ -97,7 +97,7 @@ def test_one_episode_a_level():
     np.testing.assert_array_equal(found.length, np.arange(1, 11))
     np.testing.assert_array_equal(found.total, np.ones(10))
     np.testing.assert_allclose(found.discounted, GAMMA ** np.arange(10), rtol=1e-5)
-    assert found.terminated.all()
+    assert found.success.all()
     figures = evaluation.summarise(found, None)
     assert set(figures) == {"mean_return", "mean_length"}
     assert figures["mean_return"] == 1.0
@@ -109,7 +109,7 @@ def test_truncated_episodes_end_and_did_not_succeed():
     found = play(env, make_agent(lambda seen, carry, first: (jnp.zeros((seen.shape[0], 1)), carry)), (), 3)
     np.testing.assert_array_equal(found.length, [5, 5, 5])
     np.testing.assert_array_equal(found.total, [5.0, 5.0, 5.0])
-    assert not found.terminated.any()
+    assert not found.success.any()
 
 
 def test_figures_by_hand():
@@ -117,7 +117,7 @@ def test_figures_by_hand():
         total=jnp.array([1.0, 0.0, 1.0, 4.0]),
         discounted=jnp.array([0.5, 0.0, 0.25, 2.0]),
         length=jnp.array([4, 9, 3, 8]),
-        terminated=jnp.array([True, False, True, True]),
+        success=jnp.array([True, False, True, True]),
     )
     zero = jnp.zeros((4, 1))
     exact = Exact(

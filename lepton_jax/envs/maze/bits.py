@@ -50,6 +50,31 @@ def contains(words: jax.Array, place: jax.Array) -> jax.Array:
     return (word >> (place & 31).astype(jnp.uint32)) & 1 == 1
 
 
+def select(words: jax.Array, rank: jax.Array) -> jax.Array:
+    """The member that ``rank``, int (N,), others precede: uint32 (words, N) -> int32 (N,); the rank must be below the
+    number of members.
+    """
+    rank = rank.astype(jnp.int32)
+    counts = [jax.lax.population_count(word).astype(jnp.int32) for word in words]
+    word, place, before = words[0], jnp.zeros_like(rank), jnp.zeros_like(rank)
+    passed = jnp.zeros_like(rank)
+    for k, count in enumerate(counts):
+        here = (rank >= passed) & (rank < passed + count)
+        word, place, before = (
+            jnp.where(here, new, old) for new, old in ((words[k], word), (32 * k, place), (passed, before))
+        )
+        passed += count
+    rank -= before
+    for half in (16, 8, 4, 2, 1):
+        lower = jax.lax.population_count(word & jnp.uint32((1 << half) - 1)).astype(jnp.int32)
+        beyond = rank >= lower
+        word, place, rank = (
+            jnp.where(beyond, new, old)
+            for new, old in ((word >> half, word), (place + half, place), (rank - lower, rank))
+        )
+    return place
+
+
 def single(place: jax.Array, words: int) -> jax.Array:
     """The set that holds one place: int (N,) -> uint32 (words, N)."""
     place = place.astype(jnp.uint32)

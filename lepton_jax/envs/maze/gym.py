@@ -170,8 +170,8 @@ class LeptonMaze(environment.Environment[EnvState, EnvParams]):
         self, key: jax.Array, state: EnvState, action: int | float | jax.Array, params: EnvParams
     ) -> tuple[EnvState, jax.Array, jax.Array]:
         draw = jax.random.bits(key, (), jnp.uint32)[None] if self.rules.slip else None
-        reached, reward, terminated, _ = transition(_batch(state), jnp.reshape(action, 1), draw, params, self.rules)
-        return _single(reached), reward[0], terminated[0]
+        moved = transition(_batch(state), jnp.reshape(action, 1), draw, params, self.rules)
+        return _single(moved.state), moved.reward[0], moved.terminated[0]
 
     def _begin(self, key: jax.Array, params: EnvParams) -> EnvState:
         pool = params.pool

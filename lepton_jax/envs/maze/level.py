@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 MAX_SIDE = 255
-_GLYPHS = {"#": 1, " ": 0, "S": 0, "G": 0}
 
 
 class Level(NamedTuple):
@@ -30,130 +30,60 @@ class Level(NamedTuple):
 
 
 class LevelError(ValueError):
-    """A level text that cannot be played; the message names source, level, row and column."""
-
-
-def from_str(text: str, source: str = "level") -> Level:
-    """Reads one level: ``#`` wall, space free, ``S`` start, ``G`` goal; one line a row.
-
-    Returns:
-      A level of NumPy arrays: walls bool (height, width), start and goal int32 ().
-
-    Raises:
-      LevelError: the text is not exactly one playable level.
-    """
-    levels = from_text(text, source)
-    if len(levels) != 1:
-        raise LevelError(f"{source}: expected one level, found {len(levels)}; use from_text for several")
-    return levels[0]
-
-
-def from_text(text: str, source: str = "level") -> list[Level]:
-    """Reads any number of levels separated by blank lines. Levels may differ in size. See ``from_str``."""
-    blocks: list[tuple[int, list[str]]] = []
-    previous_blank = True
-    for number, line in enumerate(text.splitlines(), start=1):
-        blank = not line.strip()
-        if not blank and previous_blank:
-            blocks.append((number, []))
-        if not blank:
-            blocks[-1][1].append(line)
-        previous_blank = blank
-    if not blocks:
-        raise LevelError(f"{source}: holds no level; expected rows of '#', ' ', 'S' and 'G'")
-    return [_parse(rows, source, index, line) for index, (line, rows) in enumerate(blocks, start=1)]
-
-
-def _parse(rows: list[str], source: str, index: int, first_line: int) -> Level:
-    def fail(what: str, row: int | None = None, column: int | None = None) -> LevelError:
-        place = f"{source}: level {index}"
-        if row is not None:
-            place += f", row {row + 1}" + ("" if column is None else f", column {column + 1}")
-            place += f" (line {first_line + row})"
-        return LevelError(f"{place}: {what}")
-
-    width = len(rows[0])
-    found: dict[str, tuple[int, int]] = {}
-    for r, line in enumerate(rows):
-        if len(line) != width:
-            raise fail(f"{len(line)} columns where the first row has {width}; make all rows equally long", r)
-        for c, glyph in enumerate(line):
-            if glyph not in _GLYPHS:
-                raise fail(f"unknown character {glyph!r}; use '#', ' ', 'S' and 'G'", r, c)
-            if glyph in "SG":
-                if glyph in found:
-                    name = "start 'S'" if glyph == "S" else "goal 'G'"
-                    raise fail(f"a second {name}; keep one", r, c)
-                found[glyph] = (r, c)
-    height = len(rows)
-    if min(height, width) < 3 or max(height, width) > MAX_SIDE:
-        raise fail(f"{height} x {width} cells; each side must have 3 to {MAX_SIDE}")
-    for r, line in enumerate(rows):
-        for c in range(width) if r in (0, height - 1) else (0, width - 1):
-            if line[c] != "#":
-                raise fail(f"the border is open here ({line[c]!r}); close it with '#'", r, c)
-    for glyph, name in (("S", "start 'S'"), ("G", "goal 'G'")):
-        if glyph not in found:
-            raise fail(f"has no {name}; add one")
-    walls = np.array([[_GLYPHS[glyph] for glyph in line] for line in rows], bool)
-    start, goal = (np.int32(r * width + c) for r, c in (found["S"], found["G"]))
-    if not _connected(walls, int(start), int(goal)):
-        raise fail("no path leads from 'S' to 'G'; open a wall between them", *found["S"])
-    return Level(walls, start, goal)
-
-
-def _connected(walls: np.ndarray, start: int, goal: int) -> bool:
-    width, flat = walls.shape[1], walls.reshape(-1)
-    seen, todo = {start}, [start]
-    while todo:
-        cell = todo.pop()
-        for neighbour in (cell - width, cell + 1, cell + width, cell - 1):
-            if not flat[neighbour] and neighbour not in seen:
-                seen.add(neighbour)
-                todo.append(neighbour)
-    return goal in seen
-
-
-def to_str(level: Level) -> str:
-    """Writes one level as text that ``from_str`` reads back to an equal level."""
-    walls = np.asarray(level.walls)
-    glyphs = np.where(walls, "#", " ").reshape(-1)
-    glyphs[int(level.start)] = "S"
-    glyphs[int(level.goal)] = "G"
-    return "\n".join("".join(row) for row in glyphs.reshape(walls.shape))
-
-
-def to_text(levels: Iterable[Level]) -> str:
-    """Writes levels separated by blank lines, as ``from_text`` reads them."""
-    return "\n\n".join(to_str(level) for level in levels) + "\n"
+    """Levels that cannot be played, or not together; of a text the message names source, level, row and column."""
 
 
 def stack(levels: Iterable[Level]) -> Level:
-    """Stacks levels of one size into a batch with one leading axis.
+    """Stacks levels of one size into a batch with one leading axis. Beside levels with lava the others have none.
 
     Raises:
-      LevelError: the levels differ in size; ``pad`` brings them to one.
+      LevelError: the levels differ in size, which ``pad`` mends; or in having a key, a door or further goals.
     """
     levels = list(levels)
-    shapes = [np.shape(level.walls) for level in levels]
-    for index, shape in enumerate(shapes, start=1):
-        if shape != shapes[0]:
+    if any(_has(level.lava) for level in levels):
+        dry = lambda level: np.zeros(np.shape(level.walls), bool)
+        levels = [level if _has(level.lava) else level._replace(lava=dry(level)) for level in levels]
+    for number, level in enumerate(levels, start=1):
+        shape, first = np.shape(level.walls), np.shape(levels[0].walls)
+        if shape != first:
             raise LevelError(
-                f"level {index} has {shape[0]} x {shape[1]} cells where level 1 has {shapes[0][0]} x {shapes[0][1]}; "
+                f"level {number} has {shape[0]} x {shape[1]} cells where level 1 has {first[0]} x {first[1]}; "
                 "pad them to one size first"
             )
-    return Level(*(np.stack([np.asarray(level[field]) for level in levels]) for field in range(3)))
+        for what, count in _counts(level).items():
+            if count != _counts(levels[0])[what]:
+                raise LevelError(
+                    f"level {number} has {count} {what} where level 1 has {_counts(levels[0])[what]}; "
+                    "only levels with equally many go together"
+                )
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *levels)
 
 
 def pad(level: Level, height: int, width: int) -> Level:
-    """Adds wall rows below and wall columns to the right, up to (height, width). One level or a batch."""
+    """Adds wall rows below and wall columns to the right, up to (height, width).
+
+    Args:
+      level: one level or a batch, of jax or NumPy; the result is of the same kind.
+    """
     h, w = level.walls.shape[-2:]
     if height < h or width < w:
         raise LevelError(f"a level of {h} x {w} cells does not fit into {height} x {width}")
     spread = [(0, 0)] * (level.walls.ndim - 2) + [(0, height - h), (0, width - w)]
-    walls = jnp.pad(level.walls, spread, constant_values=True)
-    move = lambda cell: cell // w * width + cell % w
-    return Level(walls, move(level.start), move(level.goal))
+    numpy = np if isinstance(level.walls, np.ndarray) else jnp
+    fill = lambda field, value: numpy.pad(field, spread, constant_values=value)
+    moved = jax.tree.map(lambda cell: cell // w * width + cell % w, level._replace(walls=(), lava=()))
+    lava = fill(level.lava, False) if _has(level.lava) else ()
+    return moved._replace(walls=fill(level.walls, True), lava=lava)
+
+
+def crop(level: Level, height: int, width: int) -> Level:
+    """The upper left (height, width) of one level of NumPy arrays: takes away what ``pad`` has added."""
+    walls = level.walls[:height, :width]
+    if walls.sum() + level.walls.size - walls.size != level.walls.sum():
+        raise LevelError(f"a level cropped to {height} x {width} cells would lose free ones")
+    w = level.walls.shape[1]
+    moved = jax.tree.map(lambda cell: cell // w * width + cell % w, level._replace(walls=(), lava=()))
+    return moved._replace(walls=walls, lava=level.lava[:height, :width] if _has(level.lava) else ())
 
 
 def symmetries(level: Level) -> list[Level]:
@@ -163,16 +93,46 @@ def symmetries(level: Level) -> list[Level]:
     images = []
     for turns in range(4) if height == width else (0, 2):
         for flip in (False, True):
-            image = lambda a, turns=turns, flip=flip: np.rot90(a[:, ::-1] if flip else a, turns)
-            place = np.argsort(image(cells).reshape(-1))
-            images.append(
-                Level(
-                    image(np.asarray(level.walls)).copy(),
-                    place[int(level.start)].astype(np.int32),
-                    place[int(level.goal)].astype(np.int32),
-                )
-            )
+            image = lambda a, turns=turns, flip=flip: np.rot90(a[:, ::-1] if flip else a, turns).copy()
+            place = np.argsort(image(cells).reshape(-1)).astype(np.int32)
+            moved = jax.tree.map(lambda cell, place=place: place[np.asarray(cell)], level._replace(walls=(), lava=()))
+            lava = image(np.asarray(level.lava)) if _has(level.lava) else ()
+            images.append(moved._replace(walls=image(np.asarray(level.walls)), lava=lava))
     return images
+
+
+def reachable(blocked: np.ndarray, cell: int) -> np.ndarray:
+    """The cells that a walk from ``cell``, itself included, can come to.
+
+    Args:
+      blocked: bool (height, width), of NumPy; the border must be blocked.
+      cell: where the walk begins, whatever is there.
+
+    Returns:
+      bool (height, width).
+    """
+    width, free = blocked.shape[1], (~blocked).reshape(-1).tolist()
+    free[cell] = False
+    seen, todo = [cell], [cell]
+    while todo:
+        here = todo.pop()
+        for neighbour in (here - width, here + 1, here + width, here - 1):
+            if free[neighbour]:
+                free[neighbour] = False
+                seen.append(neighbour)
+                todo.append(neighbour)
+    reached = np.zeros(blocked.size, bool)
+    reached[seen] = True
+    return reached.reshape(blocked.shape)
+
+
+def _has(field: Any) -> bool:
+    return not isinstance(field, tuple)
+
+
+def _counts(level: Level) -> dict[str, int]:
+    """How many there are of what a batch must have equally many of."""
+    return {"keys": int(_has(level.key)), "doors": int(_has(level.door)), "further goals": np.size(level.others)}
 
 
 def digest(walls: Any) -> Any:
@@ -200,7 +160,8 @@ def split_of(digest: Any) -> Any:
     Returns:
       int32 (...,). The same layout, however turned, is always in the same set, for every generator and seed.
     """
-    eighth = _mix(digest[..., 0] ^ np.uint32(SPLIT_SALT)) & np.uint32(7)
+    # The axis stays until the end: NumPy warns where a product of scalars, not of arrays, overflows.
+    eighth = (_mix(digest[..., :1] ^ np.uint32(SPLIT_SALT)) & np.uint32(7))[..., 0]
     return (eighth == 0) + 2 * ((eighth == 1) | (eighth == 2)).astype(np.int32)
 
 

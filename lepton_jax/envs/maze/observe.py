@@ -7,59 +7,113 @@ flat broadcast: the one form that XLA on CPU vectorises (a loop over rows of 13 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.envs.maze import bits
+from lepton_jax.envs.maze import bits, egocentric
+from lepton_jax.envs.maze.render import PALETTE
 from lepton_jax.envs.maze.rules import Rules, State, cell_of, row_column
-
-Row = list[jax.Array]  # uint32 words, each (N,); bit c % 32 of word c // 32 is column c
+from lepton_jax.envs.maze.things import sites_of, things
+from lepton_jax.envs.maze.window import Row, rows_of, slide, window
 
 
 def observation_spec(rules: Rules) -> jax.ShapeDtypeStruct:
     """Shape and dtype of one observation."""
-    if rules.observation == "full":
-        return jax.ShapeDtypeStruct((3, rules.height, rules.width), jnp.uint8)
-    if rules.observation == "centred":
-        return jax.ShapeDtypeStruct((2, *_window(rules)), jnp.uint8)
-    return jax.ShapeDtypeStruct((10,), jnp.float32)
+    agents = 4 if rules.oriented else 1
+    planes = {
+        "full": (1 + agents + len(things(rules)), rules.height, rules.width),
+        "centred": (1 + len(things(rules)), *_window(rules)),
+        "egocentric": (1 + len(things(rules)) + rules.occlusion, rules.view, rules.view),
+    }
+    if rules.observation in planes:
+        return jax.ShapeDtypeStruct(planes[rules.observation], jnp.uint8)
+    return jax.ShapeDtypeStruct((3, rules.height, rules.width) if rules.observation == "rgb" else (10,), jnp.float32)
 
 
 def observe(state: State, rules: Rules) -> jax.Array:
-    """What the agents see.
+    """What the agents see. The planes of ``things`` follow those that are named; a key held lies where the agent is.
 
-    full: uint8 (N, 3, height, width), planes wall, agent, goal.
-    centred: uint8 (N, 2, rows, columns), planes wall and goal of a window with the agent in its middle; whatever lies
-      outside the map is wall. (A plane for the agent would be constant.)
+    full: uint8 (N, planes, height, width), planes wall, agent (oriented: four, one a heading), things.
+    centred: uint8 (N, planes, rows, columns), planes wall and things of a window with the agent in its middle; whatever
+      lies outside the map is wall. (A plane for the agent would be constant.)
+    egocentric: uint8 (N, planes, view, view), planes wall and things of a window with the agent in its middle, or, if
+      oriented, at the middle of its lower edge, looking up; with occlusion a last plane is 1 where the agent can see,
+      and the others are 0 where it cannot.
+    rgb: float32 (N, 3, height, width) in [0, 1], one pixel a cell.
     vector: float32 (N, 10) in [0, 1]: row, column, goal row, goal column, free run to the north, east, south and west,
       Manhattan distance to the goal, time used; each over its largest possible value.
     """
-    return {"full": _full, "centred": _centred, "vector": _vector}[rules.observation](state, rules)
+    kinds = {"full": _full, "centred": _centred, "vector": _vector, "rgb": _rgb, "egocentric": egocentric.observe}
+    return kinds[rules.observation](state, rules)
 
 
 def _full(state: State, rules: Rules) -> jax.Array:
     height, width = rules.height, rules.width
     cells = height * width
     blank = [jnp.zeros_like(state.free[0])]
-    free = [_slide(row, 1, width) for row in [blank, *_free_rows(state, rules), blank]]
-    agent, goal = cell_of(state.site, rules), cell_of(state.goal, rules)
-    return _draw(free, [agent + cells, goal + 2 * cells], (3, height, width))
+    whole = lambda places: [slide(row, 1, width) for row in [blank, *rows_of(places, rules), blank]]
+    agent = cell_of(state.site, rules)
+    agents = 4 if rules.oriented else 1
+    heading = state.heading.astype(jnp.int32) if rules.oriented else 0
+    maps = {0: _inverted(whole(state.free), width)}
+    marks = [(agent + (1 + heading) * cells, 1, agents)]
+    marks += _things(state, rules, 1 + agents, maps, whole, lambda site, plane: cell_of(site, rules) + plane * cells)
+    return _draw(maps, marks, observation_spec(rules._replace(observation="full")).shape)
 
 
 def _centred(state: State, rules: Rules) -> jax.Array:
     rows, columns = _window(rules)
-    (row, column), (goal_row, goal_column) = row_column(state.site, rules), row_column(state.goal, rules)
-    row, column = goal_row - row + rows // 2, goal_column - column + columns // 2
-    seen = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    goal = jnp.where(seen, (rows + row) * columns + column, -1)
-    return _draw(_free_around(state, rules, rows, columns), [goal], (2, rows, columns))
+    above, left = rows // 2, columns // 2
+    (row, column), cells = row_column(state.site, rules), rows * columns
+    around = lambda places: window(places, (row - above, column - left), (rows, columns), above, rules)
+
+    def place(site: jax.Array, plane: int) -> jax.Array:
+        there = row_column(site, rules)
+        down, right = there[0] - row + above, there[1] - column + left
+        seen = (down >= 0) & (down < rows) & (right >= 0) & (right < columns)
+        return jnp.where(seen, plane * cells + down * columns + right, -1)
+
+    maps = {0: _inverted(around(state.free), columns)}
+    marks = _things(state, rules, 1, maps, around, place)
+    return _draw(maps, marks, observation_spec(rules).shape)
+
+
+def _things(
+    state: State,
+    rules: Rules,
+    first: int,
+    maps: dict[int, list[Row]],
+    draw: Callable[..., list[Row]],
+    place: Callable[..., jax.Array],
+) -> list[Mark]:
+    """The marks of all things, on the planes from ``first`` on; the lava's rows are put into ``maps``."""
+    planes = range(first, first + len(things(rules)))
+    if rules.lava:
+        maps[planes[rules.goals]] = draw(state.lava)
+    there = [plane for plane, thing in zip(planes, things(rules), strict=True) if thing != "lava"]
+    return [(place(site, plane), plane, plane) for site, plane in zip(sites_of(state, rules), there, strict=True)]
+
+
+def _rgb(state: State, rules: Rules) -> jax.Array:
+    planes = _full(state, rules._replace(observation="full"))
+    agents = 4 if rules.oriented else 1
+    colour = lambda name: jnp.asarray(PALETTE[name], jnp.float32)[:, None, None] / 255.0
+    seen = jnp.where(planes[:, None, 0] == 1, colour("wall"), colour("free"))
+    for plane, thing in enumerate(things(rules), start=1 + agents):
+        seen = jnp.where(planes[:, None, plane] == 1, colour(thing if thing in PALETTE else "others"), seen)
+    for agent in range(1, 1 + agents):  # four shades tell where it looks
+        shade = colour("agent") * (1.0 - 0.15 * (agent - 1))
+        seen = jnp.where(planes[:, None, agent] == 1, shade, seen)
+    return seen
 
 
 def _vector(state: State, rules: Rules) -> jax.Array:
     h, w = rules.height - 2, rules.width - 2
-    around = _free_around(state, rules, 2 * h - 1, 2 * w - 1)
     (row, column), (goal_row, goal_column) = row_column(state.site, rules), row_column(state.goal, rules)
+    around = window(state.free, (row - h + 1, column - w + 1), (2 * h - 1, 2 * w - 1), h - 1, rules)
 
     def run(down: int, right: int) -> jax.Array:
         open_, length = jnp.ones_like(row, bool), jnp.zeros_like(row)
@@ -82,60 +136,21 @@ def _window(rules: Rules) -> tuple[int, int]:
     return (rules.view, rules.view) if rules.view else (2 * rules.height - 5, 2 * rules.width - 5)
 
 
-def _free_rows(state: State, rules: Rules) -> list[Row]:
-    """The free inner cells, a row at a time."""
-    columns = rules.width - 2
-    rows = []
-    for row in range(rules.height - 2):
-        words = []
-        for left in range(0, columns, 32):
-            width = min(32, columns - left)
-            word, bit = divmod(row * rules.stride + left, 32)
-            piece = state.free[word] >> bit
-            if bit + width > 32:
-                piece |= state.free[word + 1] << (32 - bit)
-            words.append(piece & jnp.uint32((1 << width) - 1))
-        rows.append(words)
-    return rows
+def _inverted(rows: list[Row], columns: int) -> list[Row]:
+    mask = lambda left: jnp.uint32((1 << min(32, columns - left)) - 1)
+    return [[~word & mask(32 * k) for k, word in enumerate(row)] for row in rows]
 
 
-def _free_around(state: State, rules: Rules, rows: int, columns: int) -> list[Row]:
-    """The free cells in a window of odd sides around each agent."""
-    above, left = rows // 2, columns // 2
-    agent_row, agent_column = row_column(state.site, rules)
-    inner = _free_rows(state, rules)
-    blank = [jnp.zeros_like(state.free[0])] * len(inner[0])
-    window = [*[blank] * above, *inner, *[blank] * above]
-    # Window row i is map row i - above + agent_row: drop agent_row rows in front, by binary stages.
-    for stage in range((rules.height - 3).bit_length()):
-        drop = (agent_row >> stage) & 1 == 1
-        later = [*window[1 << stage :], *[blank] * (1 << stage)][: len(window)]
-        window = [
-            [jnp.where(drop, new, old) for new, old in zip(below, row, strict=True)]
-            for below, row in zip(later, window, strict=True)
-        ]
-    return [_slide(row, left - agent_column, columns) for row in window[:rows]]
+# A place to set, int32 (N,), counted over all planes, or -1 for none; and the first and last plane it can lie on.
+Mark = tuple[jax.Array, int, int]
 
 
-def _slide(row: Row, by: int | jax.Array, columns: int) -> Row:
-    """Moves a row's places ``by`` columns to the right (negative: left); keeps ``columns`` of them from column 0 on."""
-    moved = []
-    for target in range(0, columns, 32):
-        word = jnp.zeros_like(row[0])
-        for k, source in enumerate(row):
-            right = jnp.asarray(32 * k + by - target, jnp.int32)
-            # A shift by 32 or more, which a negative number becomes as well, leaves nothing.
-            word |= (source << right.astype(jnp.uint32)) | (source >> (-right).astype(jnp.uint32))
-        moved.append(word)
-    return moved
-
-
-def _draw(free: list[Row], marks: list[jax.Array], shape: tuple[int, int, int]) -> jax.Array:
-    """Draws a plane of walls and, on the planes after it, marks.
+def _draw(maps: dict[int, list[Row]], marks: list[Mark], shape: tuple[int, ...]) -> jax.Array:
+    """Draws planes of bits.
 
     Args:
-      free: the rows of the first plane.
-      marks: int32 (N,) each, the place to set on the second plane, the third ..., counted over all planes; -1: none.
+      maps: the rows of those planes that are maps, by number.
+      marks: what is set on the others.
       shape: planes, rows and columns.
 
     Returns:
@@ -143,17 +158,17 @@ def _draw(free: list[Row], marks: list[jax.Array], shape: tuple[int, int, int]) 
     """
     planes, rows, columns = shape
     total = planes * rows * columns
-    words = [jnp.zeros_like(free[0][0])] * bits.num_words(total)
-    for r, row in enumerate(free):
-        for left, piece in zip(range(0, columns, 32), row, strict=True):
-            kept = min(32, columns - left)
-            piece = ~piece & jnp.uint32((1 << kept) - 1)
-            word, bit = divmod(r * columns + left, 32)
-            words[word] |= piece << bit
-            if bit + kept > 32:
-                words[word + 1] |= piece >> (32 - bit)
-    for plane, mark in enumerate(marks, start=1):
+    words = [jnp.zeros_like(maps[0][0][0])] * bits.num_words(total)
+    for plane, drawn in maps.items():
+        for r, row in enumerate(drawn):
+            for left, piece in zip(range(0, columns, 32), row, strict=True):
+                kept = min(32, columns - left)
+                word, bit = divmod((plane * rows + r) * columns + left, 32)
+                words[word] |= piece << bit
+                if bit + kept > 32:
+                    words[word + 1] |= piece >> (32 - bit)
+    for mark, first, last in marks:
         bit = jnp.uint32(1) << (mark & 31).astype(jnp.uint32)
-        for k in range(plane * rows * columns // 32, bits.num_words((plane + 1) * rows * columns)):
+        for k in range(first * rows * columns // 32, bits.num_words((last + 1) * rows * columns)):
             words[k] |= jnp.where(mark >> 5 == k, bit, jnp.uint32(0))
     return bits.unpack(bits.settle(jnp.stack(words, axis=-1)), total).astype(jnp.uint8).reshape(-1, *shape)

@@ -23,12 +23,13 @@ class Solution(NamedTuple):
     q: jax.Array  # float32 (..., height, width, 4): Q* of each action; 0 at the goal, in walls and where unreachable
 
 
-def distances(walls: jax.Array, goal: jax.Array) -> jax.Array:
+def distances(walls: jax.Array, goal: jax.Array, diagonal: bool = False) -> jax.Array:
     """Steps from every cell to the goal.
 
     Args:
       walls: bool (..., height, width) with a closed border.
       goal: int32 (...,) cell.
+      diagonal: whether a step may be diagonal, where one of the two cells beside it is free.
 
     Returns:
       int16 (..., height, width); -1 for walls and cells without a path. The whole batch is flooded at once, a bit a
@@ -39,11 +40,16 @@ def distances(walls: jax.Array, goal: jax.Array) -> jax.Array:
     free = bits.pack(~walls.reshape(*walls.shape[:-2], cells))
     reached = bits.single(jnp.asarray(goal).reshape(-1), free.shape[0]).reshape(free.shape)
     planes = tuple(jnp.zeros_like(free) for _ in range(cells.bit_length()))
+    slants = [(over, across) for over in (width, -width) for across in (1, -1)] if diagonal else []
+    # Whoever comes by (over, across) had the cells at -over and -across beside: where one of them is free, he may.
+    corners = [(over, across, _shift(free, over) | _shift(free, across)) for over, across in slants]
 
     def flood(carry):
         reached, planes, _ = carry
         sides = bits.shift_up(reached, 1) | bits.shift_down(reached, 1)
         sides |= bits.shift_up(reached, width) | bits.shift_down(reached, width)
+        for over, across, corner in corners:
+            sides |= _shift(reached, over + across) & corner
         grown = reached | (sides & free)
         one_more, counted = free & ~reached, []  # ripple-carry addition of one to every dry cell's counter
         for plane in planes:
@@ -55,6 +61,11 @@ def distances(walls: jax.Array, goal: jax.Array) -> jax.Array:
     spread = lambda words: bits.unpack(jnp.moveaxis(words, 0, -1), cells).astype(jnp.int16)
     steps = sum(spread(plane) << power for power, plane in enumerate(planes))
     return jnp.where(spread(reached) == 1, steps, -1).astype(jnp.int16).reshape(walls.shape)
+
+
+def _shift(words: jax.Array, by: int) -> jax.Array:
+    """Moves every member by ``by`` places."""
+    return bits.shift_up(words, by) if by >= 0 else bits.shift_down(words, -by)
 
 
 def solve(

@@ -10,8 +10,9 @@ from functools import partial
 import jax
 import numpy as np
 
-from lepton_jax.envs.maze.generate import MazeSpec, batch, carve, grid_edges
-from lepton_jax.envs.maze.level import SPLITS, Level, digest, split_of
+from lepton_jax.envs.maze.generate import TREES, MazeSpec, batch, names
+from lepton_jax.envs.maze.level import SPLITS, Level, LevelError, digest, split_of
+from lepton_jax.envs.maze.trees import carve, grid_edges
 
 # Purposes of the level key; the training pool counts its refreshes from 0 and never gets here.
 _SUITE_KEYS = {name: 2**31 + number for number, name in enumerate(SPLITS)}
@@ -24,39 +25,48 @@ def suite(name: str, spec: MazeSpec, level_seed: int, count: int, held_out: bool
     of ``train`` are fresh ones with training layouts, not those of a run's pool. Arrays are NumPy's.
 
     Raises:
-      ValueError: (nearly) no layout belongs to the set, as at 5x5, whose layouts are all one up to symmetry.
+      LevelError: (nearly) no layout belongs to the set, as at 5x5, whose layouts are all one up to symmetry; or there
+        are no such levels, see ``generate.check``.
     """
     key = jax.random.fold_in(jax.random.key(level_seed), _SUITE_KEYS[name])
     batches: list[Level] = []
-    found = 0
-    for number in range(_MOST_BATCHES):
-        drawn = jax.device_get(_draw(jax.random.fold_in(key, number), spec))
+    found = tried = 0
+    while tried < _MOST_BATCHES and (found or tried < _BARREN_BATCHES):
+        drawn, layouts = jax.device_get(_draw(jax.random.fold_in(key, tried), spec))
         if held_out:
-            belongs = split_of(digest(drawn.walls)) == SPLITS.index(name)
-            drawn = Level(*(leaf[belongs] for leaf in drawn))
+            belongs = split_of(layouts) == SPLITS.index(name)
+            drawn = jax.tree.map(lambda leaf, belongs=belongs: leaf[belongs], drawn)
         batches.append(drawn)
-        found += len(drawn.start)
+        tried, found = tried + 1, found + len(drawn.start)
         if found >= count:
-            return Level(*(np.concatenate(leaves)[:count] for leaves in zip(*batches, strict=True)))
-    raise ValueError(f"of {_MOST_BATCHES * _BATCH:,} mazes of size {spec.size} only {found} belong to the set {name!r}")
+            return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *batches)
+    raise LevelError(
+        f"{tried * _BATCH:,} {_title(spec)} gave {found} with layouts of the set {name!r} where {count} are needed; "
+        "there are too few different layouts: take a larger size or another kind, or hold none out"
+    )
 
 
 @partial(jax.jit, static_argnums=1)
-def _draw(key: jax.Array, spec: MazeSpec) -> Level:
+def _draw(key: jax.Array, spec: MazeSpec) -> tuple[Level, jax.Array]:
     # One batch size for every set, so that it is compiled once.
-    return batch(key, spec, _BATCH)
+    levels = batch(key, spec, _BATCH)
+    return levels, names(levels, spec)
 
 
 _BATCH, _MOST_BATCHES = 4096, 1000
+_BARREN_BATCHES = 16  # after which a set of which nothing was found is given up: its share is below 1 in 10,000
 
 
 def fingerprint(levels: Level) -> str:
     """sha256 of a batch of levels: equal sets have equal fingerprints."""
-    parts = (
+    parts = [
         np.packbits(np.asarray(levels.walls)),
         np.asarray(levels.start, np.int32),
         np.asarray(levels.goal, np.int32),
-    )
+    ]
+    if not isinstance(levels.lava, tuple):
+        parts.append(np.packbits(np.asarray(levels.lava)))
+    parts += [np.asarray(cells, np.int32) for cells in (levels.key, levels.door, levels.others)]  # nothing of ()
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
@@ -85,24 +95,37 @@ def small_census(size: int) -> dict[str, tuple[int, int]] | None:
     opened = np.zeros((len(trees), len(ends)), bool)
     for row, chosen in zip(opened, trees, strict=True):
         row[list(chosen)] = True
-    names = digest(np.asarray(jax.jit(jax.vmap(carve, (0, None)), static_argnums=1)(opened, MazeSpec(size))))
-    split = split_of(names)
-    classes = lambda number: len({tuple(name) for name in names[split == number].tolist()})
+    layouts = digest(np.asarray(jax.jit(jax.vmap(carve, (0, None)), static_argnums=1)(opened, rooms)))
+    split = split_of(layouts)
+    classes = lambda number: len({tuple(name) for name in layouts[split == number].tolist()})
     return {name: (int(np.sum(split == number)), classes(number)) for number, name in enumerate(SPLITS)}
 
 
-def describe(size: int, held_out: bool, braid: float) -> str:
-    """One line for people: how many layouts there are and how many are held out."""
-    count = count_layouts(size)
-    many = f"{count:,}" if isinstance(count, int) else f"about 10^{count:.0f}"
-    what = f"{size}x{size} perfect mazes: {many} layouts" + (", more with loops" if braid else "")
+def describe(spec: MazeSpec, held_out: bool) -> str:
+    """One line for people: how many layouts there are, where that is known, and how many are held out."""
+    what = _title(spec)
+    if spec.kind in TREES:
+        counts = [count_layouts(size) for size in spec.sizes]
+        # Beyond 9x9 each size has a millionfold of all smaller ones together.
+        count = sum(counts) if all(isinstance(count, int) for count in counts) else counts[-1]
+        what += f": {count:,} layouts" if isinstance(count, int) else f": about 10^{count:.0f} layouts"
+        what += ", more with loops" if spec.braid else ""
     if not held_out:
         return f"{what}; none held out"
-    census = small_census(size)
-    if census is None:
+    censuses = [small_census(size) for size in spec.sizes] if spec.kind in TREES and not spec.braid else [None]
+    if None in censuses:
         return f"{what}; held out by symmetry class: 1/8 for validation, 1/4 for test"
-    shares = (f"{census[name][1]} ({census[name][0]} layouts) for {name}" for name in SPLITS)
-    return f"{what} in {sum(c for _, c in census.values())} symmetry classes: {', '.join(shares)}"
+    total = {
+        name: tuple(sum(census[name][part] for census in censuses if census) for part in (0, 1)) for name in SPLITS
+    }
+    shares = (f"{classes} ({layouts} layouts) for {name}" for name, (layouts, classes) in total.items())
+    classes = sum(classes for _, classes in total.values())
+    return f"{what} in {classes} symmetry class{'' if classes == 1 else 'es'}: {', '.join(shares)}"
+
+
+def _title(spec: MazeSpec) -> str:
+    sides = " to ".join(f"{size}x{size}" for size in dict.fromkeys((spec.sizes[0], spec.size)))
+    return f"{sides} {spec.kind} mazes" if spec.kind in TREES else f"{sides} levels of {spec.kind}"
 
 
 def _is_tree(ends: np.ndarray) -> bool:

@@ -1,76 +1,22 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import plain
 import pytest
-from scipy import sparse, stats
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy import stats
 
-from lepton_jax.envs.maze import generate
+from lepton_jax.envs.maze import generate, suites
 from lepton_jax.envs.maze.generate import MazeSpec
-from lepton_jax.envs.maze.level import Level, digest, split_of
+from lepton_jax.envs.maze.level import Level, LevelError, digest, pad, split_of
+from lepton_jax.envs.maze.oracle import distances
 
-draw = jax.jit(jax.vmap(generate.perfect, (0, None)), static_argnums=1)
+draw = jax.jit(jax.vmap(generate.level, (0, None)), static_argnums=1)
+batch = jax.jit(generate.batch, static_argnums=(1, 2))
 set_of = jax.jit(lambda walls: split_of(digest(walls)))
 split_levels = jax.jit(generate.split_levels, static_argnums=(1, 2, 3))
 
 
 def many(seed: int, spec: MazeSpec, count: int) -> Level:
     return jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(seed), count), spec))
-
-
-def doors(rooms: int) -> list[tuple[int, int]]:
-    """Horizontal pairs of rooms row by row, then vertical ones."""
-    number = lambda r, c: r * rooms + c
-    across = [(number(r, c), number(r, c + 1)) for r in range(rooms) for c in range(rooms - 1)]
-    return across + [(number(r, c), number(r + 1, c)) for r in range(rooms - 1) for c in range(rooms)]
-
-
-@pytest.mark.parametrize("rooms", [1, 2, 3, 4, 5, 7, 8, 10])
-def test_spanning_tree_is_minimal(rooms):
-    edges = doors(rooms)
-    rng = np.random.default_rng(rooms)
-    fields = rng.integers(0, 2**32, (30, len(edges)), np.uint32)
-    fields[0] = 0  # all equal: the edges' numbers alone decide
-    fields[1] = 2**32 - 1
-    fields[2:6] = rng.integers(0, 3, (4, len(edges))).astype(np.uint32) << 30  # many ties
-    fields[6, : len(edges) // 2] = 2**32 - 1  # half of them unwanted
-    keys = np.asarray(jax.vmap(generate.edge_keys, (0, None))(jnp.asarray(fields), rooms))
-    assert all(len(np.unique(row)) == len(edges) for row in keys)
-    trees = np.asarray(
-        jax.jit(jax.vmap(generate.spanning_tree, (0, None)), static_argnums=1)(jnp.asarray(fields), rooms)
-    )
-    for row, tree in zip(keys, trees, strict=True):
-        assert tree.sum() == rooms * rooms - 1
-        if not edges:
-            continue
-        heads, tails = zip(*edges, strict=True)
-        # scipy takes a weight of 0 for no edge.
-        graph = sparse.csr_array((row.astype(float) + 1, (heads, tails)), shape=(rooms * rooms, rooms * rooms))
-        found = minimum_spanning_tree(graph).tocoo()
-        expected = {(int(i), int(j)) for i, j in zip(found.row, found.col, strict=True)}
-        assert {edge for edge, kept in zip(edges, tree, strict=True) if kept} == expected
-
-
-def test_edge_keys_keep_the_order_of_the_upper_bits():
-    weights = np.random.default_rng(0).integers(0, 2**32, len(doors(6)), np.uint32)
-    keys = np.asarray(generate.edge_keys(jnp.asarray(weights), 6))
-    assert np.array_equal(keys >> 6, weights >> 6)  # 60 edges need 6 bits
-    assert np.array_equal(keys & 63, np.arange(60))
-
-
-@pytest.mark.parametrize("rooms", [1, 2, 3, 6])
-def test_carve(rooms):
-    edges = doors(rooms)
-    rng = np.random.default_rng(rooms)
-    for _ in range(4):
-        opened = rng.random(len(edges)) < 0.5
-        expected = np.ones((2 * rooms + 1, 2 * rooms + 1), bool)
-        expected[1::2, 1::2] = False
-        for (a, b), kept in zip(edges, opened, strict=True):
-            if kept:
-                expected[a // rooms + b // rooms + 1, a % rooms + b % rooms + 1] = False
-        np.testing.assert_array_equal(generate.carve(jnp.asarray(opened), MazeSpec(2 * rooms + 1)), expected)
 
 
 @pytest.mark.parametrize("size", [5, 13, 21])
@@ -90,7 +36,7 @@ def test_perfect_mazes_are_trees(size):
 def test_the_tree_varies_like_kruskals():
     # Kruskal on a random order of the 12 doors of 3x3 rooms, by hand, gives each of the 192 trees its share.
     rng = np.random.default_rng(0)
-    edges = doors(3)
+    edges = [(room, room + 1) for room in range(9) if room % 3 < 2] + [(room, room + 3) for room in range(6)]
     expected: dict[bytes, int] = {walls.tobytes(): 0 for walls in plain.spanning_trees(3)}
     for _ in range(12_000):
         group = list(range(9))
@@ -136,13 +82,136 @@ def test_braid_opens_and_never_closes(braid):
     assert abs(opened - braid * remaining) <= 4 * np.sqrt(remaining * braid * (1 - braid))
 
 
-def test_jit_and_vmap_change_nothing():
-    spec = MazeSpec(9, 0.2)
+@pytest.mark.parametrize("spec", [MazeSpec(9, 0.2), MazeSpec(9, kind="wilson")])
+def test_jit_and_vmap_change_nothing(spec):
     keys = jax.random.split(jax.random.key(4), 3)
-    batch = draw(keys, spec)
+    together = draw(keys, spec)
     for number, key in enumerate(keys):
-        for one, all_ in zip(jax.jit(generate.perfect, static_argnums=1)(key, spec), batch, strict=True):
+        alone = jax.jit(generate.level, static_argnums=1)(key, spec)
+        for one, all_ in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
             np.testing.assert_array_equal(one, all_[number])
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (MazeSpec(7), "318ee0673b8f6b7a"),
+        (MazeSpec(13), "4cc7a717f41df30e"),
+        (MazeSpec(9, 0.2), "e14f097c01b078d1"),
+    ],
+)
+def test_levels_of_earlier_versions_come_again(spec, expected):
+    # Runs of version 0.1.0 are resumed, and its held-out sets named, by their seeds alone.
+    assert suites.fingerprint(batch(jax.random.key(0), spec, 64))[:16] == expected
+
+
+KINDS = [
+    MazeSpec(11, weights="smooth", min_size=5, min_distance=8),
+    MazeSpec(11, 0.3, kind="backtracker", ends="corners"),
+    MazeSpec(11, kind="wilson", min_size=7),
+    MazeSpec(11, kind="blocks", min_size=7),
+    MazeSpec(11, 0.5, kind="rooms", max_distance=6),
+    MazeSpec(11, kind="crossings"),
+    MazeSpec(11, kind="caves"),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda spec: f"{spec.kind}-{spec.min_size or spec.size}")
+def kind(request) -> tuple[MazeSpec, Level, np.ndarray]:
+    @jax.jit
+    def both(key):
+        levels = generate.batch(key, request.param, 200)
+        return levels, distances(levels.walls, levels.goal)
+
+    return request.param, *jax.device_get(both(jax.random.key(7)))
+
+
+def test_every_kind_is_solvable(kind):
+    spec, levels, found = kind
+    assert levels.walls.dtype == bool
+    assert levels.start.dtype == levels.goal.dtype == np.int32
+    for walls, start, goal, steps in zip(levels.walls, levels.start, levels.goal, found, strict=True):
+        assert walls[[0, -1]].all()
+        assert walls[:, [0, -1]].all()
+        np.testing.assert_array_equal(steps, plain.distances(walls, int(goal)))
+        assert steps.reshape(-1)[start] > 0
+        if spec.kind == "caves":
+            assert (steps[~walls] >= 0).all()
+        if spec.kind == "backtracker":
+            assert (start, goal) == (12, 108)
+    if spec.min_size and spec.kind != "blocks":  # whose last row may be all wall
+        row, column = np.indices((11, 11))
+        sides = np.where(levels.walls, 0, np.maximum(row, column)).max((1, 2)) + 2
+        counts = np.bincount(sides, minlength=12)[list(spec.sizes)]
+        assert counts.sum() == 200
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_names_do_not_depend_on_the_size_of_the_batch():
+    rng = np.random.default_rng(0)
+    named = jax.jit(generate.names, static_argnums=1)
+    for side in (7, 9, 11):
+        walls = np.stack([plain.random_walls(rng, side, side, 0.3) for _ in range(20)])
+        walls[:, -2, 1] = False  # so that each level is of that side
+        padded = pad(Level(walls, np.full(20, side + 1), np.full(20, side + 1)), 11, 11)
+        assert generate.names(Level(walls, 0, 0), MazeSpec(side)).tolist() == digest(walls).tolist()
+        for kind in (padded, jax.tree.map(np.asarray, padded)):
+            np.testing.assert_array_equal(generate.names(kind, MazeSpec(11, min_size=7)), digest(walls))
+        np.testing.assert_array_equal(named(padded, MazeSpec(11, min_size=5)), digest(walls))
+
+
+def test_split_levels_of_mixed_sizes_hold_one_split_only():
+    levels = jax.device_get(split_levels(jax.random.key(8), MazeSpec(9, min_size=7), 100, 2))
+    small = levels.walls[:, 7].all(1)
+    assert 25 < small.sum() < 75
+    assert np.all(set_of(levels.walls[small][:, :7, :7]) == 2)
+    assert np.all(set_of(levels.walls[~small]) == 2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (MazeSpec(13, kind="maze"), "maze kind 'maze': expected one of perfect, backtracker"),
+        (MazeSpec(8), "maze size 8: expected an odd number from 5 to 255"),
+        (MazeSpec(3), "maze size 3: "),
+        (MazeSpec(257), "maze size 257: "),
+        (
+            MazeSpec(9, min_size=11),
+            "maze min_size 11: expected 0, for one size, or an odd number from 5 to the size, 9",
+        ),
+        (MazeSpec(9, min_size=6), "maze min_size 6: "),
+        (MazeSpec(9, weights="rough"), "maze weights 'rough': expected one of uniform, anisotropic, smooth"),
+        (MazeSpec(9, kind="wilson", weights="smooth"), "maze weights 'smooth': wilson has no weights"),
+        (MazeSpec(9, 1.5), "maze braid 1.5: expected a share from 0 to 1"),
+        (MazeSpec(9, 0.5, kind="caves"), "maze braid 0.5: caves has nothing to braid"),
+        (MazeSpec(9, kind="blocks", density=1.5), "maze density 1.5: expected a share from 0 to 1"),
+        (MazeSpec(9, density=0.5), "maze density 0.5: "),
+        (MazeSpec(9, chambers=2), "maze chambers 2: "),
+        (MazeSpec(13, kind="rooms", chambers=5, min_size=9), "maze chambers 5: expected 1 to 4"),
+        (MazeSpec(9, ends="middle"), "maze ends 'middle': expected one of uniform, corners"),
+        (MazeSpec(9, min_distance=-1), "maze min_distance -1: expected at least 0 steps"),
+        (MazeSpec(9, min_distance=5, max_distance=4), "maze max_distance 4: expected 0, for any, or at least 5 steps"),
+        (MazeSpec(9, max_distance=2, door=True), "maze max_distance 2: expected 0, for any, or at least 3 steps"),
+        (MazeSpec(9, goals=0), "maze goals 0: expected at least 1"),
+        (
+            MazeSpec(9, goals=5, door=True, min_size=5),
+            "maze goals 5: a 5x5 perfect level may have as few as 7 free cells",
+        ),
+        (MazeSpec(9, lava=-0.1), "maze lava -0.1: expected a share from 0 to 1"),
+    ],
+)
+def test_what_there_are_no_levels_for(spec, message):
+    with pytest.raises(LevelError, match=f"^{message}") as caught:
+        generate.batch(jax.random.key(0), spec, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_as_many_goals_as_there_are_cells():
+    levels = jax.device_get(batch(jax.random.key(9), MazeSpec(5, goals=4, door=True), 50))
+    for number in range(50):
+        cells = [levels.start, levels.goal, levels.key, levels.door]
+        taken = {int(cell[number]) for cell in cells} | set(levels.others[number].tolist())
+        assert taken == set(np.flatnonzero(~levels.walls[number]).tolist())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from lepton_jax.envs.maze import observe as maze_observe
 from lepton_jax.envs.maze import rules as maze_rules
 from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.gym import EnvState, LeptonMaze
-from lepton_jax.envs.maze.level import LevelError, from_str, stack
+from lepton_jax.envs.maze.level import LevelError, stack
+from lepton_jax.envs.maze.text import from_str
 from lepton_jax.envs.maze.world import make_env, make_pool
 
 LEVELS = """\

@@ -6,6 +6,7 @@ import pytest
 
 from lepton_jax.envs.maze import level as levels
 from lepton_jax.envs.maze.level import Level, LevelError
+from lepton_jax.envs.maze.text import from_str, to_str
 
 digest, split_of = jax.jit(levels.digest), jax.jit(levels.split_of)
 
@@ -24,6 +25,13 @@ OBLONG = """\
 #    # G#
 #########"""
 
+FULL = """\
+#######
+#S 2 K#
+#D### #
+#G3~  #
+#######"""
+
 
 def images(walls: np.ndarray) -> list[np.ndarray]:
     return [np.rot90(side, turns) for side in (walls, walls.T) for turns in range(4)]
@@ -38,83 +46,12 @@ def small() -> np.ndarray:
     return np.stack(list(plain.spanning_trees(3)))
 
 
-def test_text_is_read():
-    level = levels.from_str(TEXT)
-    assert np.shape(level.walls) == (7, 7)
-    assert level.walls.dtype == bool
-    assert (int(level.start), int(level.goal)) == (8, 36)
-    for number, glyph in enumerate(TEXT.replace("\n", "")):
-        assert level.walls.reshape(-1)[number] == (glyph == "#")
-
-
-@pytest.mark.parametrize("text", [TEXT, OBLONG])
-def test_text_round_trip(text):
-    assert levels.to_str(levels.from_str(text)) == text
-    assert levels.to_str(levels.from_str(text.replace("\n", "\r\n") + "\r\n")) == text
-
-
-def test_several_levels_round_trip():
-    text = f"{TEXT}\n\n{OBLONG}\n"
-    both = levels.from_text(f"\n\n{TEXT}\n\n   \n{OBLONG}\n\n")
-    assert [np.shape(level.walls) for level in both] == [(7, 7), (4, 9)]
-    assert levels.to_text(both) == text
-    with pytest.raises(LevelError, match="expected one level, found 2"):
-        levels.from_str(text)
-
-
-def edit(row: int, column: int, glyph: str, text: str = TEXT) -> str:
-    """Rows and columns count from 1, as in the messages."""
-    rows = text.split("\n")
-    rows[row - 1] = rows[row - 1][: column - 1] + glyph + rows[row - 1][column:]
-    return "\n".join(rows)
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        (edit(5, 4, "#"), ["row 2, column 2 ", "(line 2)", "no path"]),
-        (edit(2, 2, " "), ["no start 'S'"]),
-        (edit(6, 2, " "), ["no goal 'G'"]),
-        (edit(2, 6, "S"), ["row 2, column 6 ", "second start 'S'"]),
-        (edit(6, 6, "G"), ["row 6, column 6 ", "second goal 'G'"]),
-        (edit(4, 7, ""), ["row 4 ", "6 columns where the first row has 7"]),
-        (edit(4, 7, "##"), ["row 4 ", "8 columns where the first row has 7"]),
-        (edit(3, 2, "x"), ["row 3, column 2 ", "unknown character 'x'"]),
-        (edit(1, 3, " "), ["row 1, column 3 ", "border is open"]),
-        (edit(7, 5, " "), ["row 7, column 5 ", "border is open"]),
-        (edit(3, 1, " "), ["row 3, column 1 ", "border is open"]),
-        (edit(6, 7, " "), ["row 6, column 7 ", "border is open"]),
-        ("####\n####", ["2 x 4 cells", "3 to 255"]),
-        ("##\n##\n##", ["3 x 2 cells"]),
-        ("#" * 256 + "\n#SG" + " " * 252 + "#\n" + "#" * 256, ["3 x 256 cells"]),
-    ],
-)
-def test_errors_name_the_place(text, parts):
-    with pytest.raises(LevelError) as caught:
-        levels.from_str(text, source="mazes.txt")
-    message = str(caught.value)
-    assert message.startswith("mazes.txt: level 1")
-    for part in parts:
-        assert part in message
-
-
-def test_error_in_a_later_level_counts_rows_from_its_own_and_lines_from_the_file():
-    with pytest.raises(LevelError, match=r"mazes.txt: level 2, row 3, column 2 \(line 11\): unknown character"):
-        levels.from_text(f"{TEXT}\n\n{edit(3, 2, 'x')}", source="mazes.txt")
-
-
-@pytest.mark.parametrize("text", ["", "\n \n"])
-def test_empty_text(text):
-    with pytest.raises(LevelError, match=r"mazes.txt: holds no level"):
-        levels.from_str(text, source="mazes.txt")
-
-
 @pytest.mark.parametrize(("text", "count"), [(TEXT, 8), (OBLONG, 4)])
 def test_symmetries(text, count):
-    level = levels.from_str(text)
+    level = from_str(text)
     found = levels.symmetries(level)
-    assert levels.to_str(found[0]) == text
-    assert len({levels.to_str(image) for image in found}) == count
+    assert to_str(found[0]) == text
+    assert len({to_str(image) for image in found}) == count
     # Start and goal follow: the number of steps between them, and each one's walls around it, stay as they are.
     for image in found:
         steps = [
@@ -144,9 +81,9 @@ def test_digest_names_the_class(small):
 
 
 def test_digest_is_the_same_for_all_images():
-    walls = levels.from_str(TEXT).walls
+    walls = from_str(TEXT).walls
     assert len(np.unique(digest(jnp.asarray(np.stack(images(walls)))), axis=0)) == 1
-    oblong = levels.from_str(OBLONG).walls
+    oblong = from_str(OBLONG).walls
     assert len({tuple(np.asarray(digest(jnp.asarray(image))).tolist()) for image in images(oblong)}) == 1
 
 
@@ -186,7 +123,7 @@ def test_split_shares_of_many_layouts():
 
 
 def test_pad():
-    level = levels.from_str(OBLONG)
+    level = from_str(OBLONG)
     padded = levels.pad(level, 6, 12)
     walls = np.asarray(padded.walls)
     assert walls.shape == (6, 12)
@@ -195,11 +132,11 @@ def test_pad():
     assert walls[:, 9:].all()
     for before, after in ((level.start, padded.start), (level.goal, padded.goal)):
         assert divmod(int(before), 9) == divmod(int(after), 12)
-    assert levels.from_str(levels.to_str(padded)).start == padded.start
+    assert from_str(to_str(padded)).start == padded.start
 
 
 def test_pad_a_batch():
-    one, other = levels.from_str(OBLONG), levels.symmetries(levels.from_str(OBLONG))[1]
+    one, other = from_str(OBLONG), levels.symmetries(from_str(OBLONG))[1]
     batch = levels.pad(levels.stack([one, other]), 5, 11)
     for number, level in enumerate((one, other)):
         alone = levels.pad(level, 5, 11)
@@ -207,13 +144,43 @@ def test_pad_a_batch():
             np.testing.assert_array_equal(batch[field][number], alone[field])
 
 
+def test_all_fields_are_padded_stacked_and_turned():
+    """Marks on a plain map, moved by NumPy, say where each thing must come to lie."""
+    glyphs = np.array([list(row) for row in FULL.split("\n")])
+    level = from_str(FULL)
+    padded = levels.pad(levels.stack([level, level]), 7, 9)
+    wanted = np.pad(glyphs, ((0, 2), (0, 2)), constant_values="#")
+    assert padded.lava.dtype == bool
+    for number in range(2):
+        assert to_str(jax.tree.map(lambda leaf, number=number: leaf[number], padded)).split("\n") == text_of(wanted)
+    images = levels.symmetries(level)
+    turned = [glyphs, glyphs[::-1], glyphs[:, ::-1], glyphs[::-1, ::-1]]
+    assert sorted(to_str(image).split("\n") for image in images) == sorted(map(text_of, turned))
+    assert {leaf.dtype for image in images for leaf in jax.tree.leaves(image)} == {np.dtype(bool), np.dtype(np.int32)}
+    # Lava, key, door and further goals are no layout: the digest is that of the walls alone.
+    np.testing.assert_array_equal(levels.digest(level.walls), levels.digest(glyphs == "#"))
+
+
+def text_of(glyphs: np.ndarray) -> list[str]:
+    return ["".join(row) for row in glyphs]
+
+
+@pytest.mark.parametrize("text", [FULL, OBLONG])
+def test_crop_undoes_pad(text):
+    level = from_str(text)
+    height, width = level.walls.shape
+    assert to_str(levels.crop(levels.pad(level, height + 2, width + 3), height, width)) == text
+    with pytest.raises(LevelError, match=f"cropped to {height} x {width - 1} cells would lose free ones"):
+        levels.crop(level._replace(walls=np.zeros_like(level.walls)), height, width - 1)
+
+
 def test_pad_refuses_to_cut():
     with pytest.raises(LevelError, match="a level of 4 x 9 cells does not fit into 4 x 8"):
-        levels.pad(levels.from_str(OBLONG), 4, 8)
+        levels.pad(from_str(OBLONG), 4, 8)
 
 
 def test_stack():
-    level = levels.from_str(TEXT)
+    level = from_str(TEXT)
     batch = levels.stack([level, level, level])
     assert isinstance(batch, Level)
     assert batch.walls.shape == (3, 7, 7)
@@ -223,4 +190,34 @@ def test_stack():
 
 def test_stack_refuses_different_sizes():
     with pytest.raises(LevelError, match="level 2 has 4 x 9 cells where level 1 has 7 x 7; pad"):
-        levels.stack([levels.from_str(TEXT), levels.from_str(OBLONG)])
+        levels.stack([from_str(TEXT), from_str(OBLONG)])
+
+
+def test_stack_gives_levels_without_lava_a_map_without_any():
+    wet, dry = from_str("#####\n#S~ #\n# G #\n#####"), from_str("#####\n#S  #\n# G #\n#####")
+    batch = levels.stack([dry, wet])
+    assert batch.lava.dtype == bool
+    assert batch.lava.nonzero() == (1, 1, 2)
+    assert levels.stack([dry, dry]).lava == ()
+
+
+def test_stack_refuses_keys_beside_none():
+    with pytest.raises(LevelError, match="level 2 has 0 keys where level 1 has 1; only levels with equally many"):
+        levels.stack([from_str("######\n#SKDG#\n######"), from_str("######\n#S  G#\n######")])
+
+
+def test_stack_counts_further_goals():
+    one, two, none = (from_str(f"######\n#SG{more}#\n######") for more in ("2 ", "23", "  "))
+    assert levels.stack([two, two]).others.tolist() == [[9, 10], [9, 10]]
+    with pytest.raises(LevelError, match="level 2 has 1 further goals where level 1 has 2; only levels with equally"):
+        levels.stack([two, one])
+    with pytest.raises(LevelError, match="level 2 has 0 further goals where level 1 has 1"):
+        levels.stack([one, none])
+
+
+def test_reachable():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        walls = plain.random_walls(rng, 9, 12, 0.4)
+        cell, _ = plain.two_cells(rng, walls)
+        np.testing.assert_array_equal(levels.reachable(walls, cell), plain.distances(walls, cell) >= 0)

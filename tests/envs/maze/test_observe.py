@@ -6,8 +6,9 @@ import pytest
 
 from lepton_jax.envs.maze import observe as maze_observe
 from lepton_jax.envs.maze import rules as maze_rules
-from lepton_jax.envs.maze.level import Level, from_str, stack
+from lepton_jax.envs.maze.level import Level, stack
 from lepton_jax.envs.maze.rules import Rules
+from lepton_jax.envs.maze.text import from_str
 
 LIMIT = 50
 observe = jax.jit(maze_observe.observe, static_argnums=1)

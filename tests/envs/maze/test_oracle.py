@@ -6,9 +6,10 @@ import numpy as np
 import plain
 import pytest
 
-from lepton_jax.envs.maze import oracle
-from lepton_jax.envs.maze.generate import MazeSpec, perfect
-from lepton_jax.envs.maze.level import Level, from_str
+from lepton_jax.envs.maze import generate, oracle
+from lepton_jax.envs.maze.generate import MazeSpec
+from lepton_jax.envs.maze.level import Level
+from lepton_jax.envs.maze.text import from_str
 
 distances = jax.jit(oracle.distances)
 solve = jax.jit(oracle.solve)
@@ -17,7 +18,7 @@ solve = jax.jit(oracle.solve)
 def mazes(seed: int, size: int, braid: float, count: int) -> Level:
     keys = jax.random.split(jax.random.key(seed), count)
     return jax.tree.map(
-        np.asarray, jax.jit(jax.vmap(perfect, (0, None)), static_argnums=1)(keys, MazeSpec(size, braid))
+        np.asarray, jax.jit(jax.vmap(generate.level, (0, None)), static_argnums=1)(keys, MazeSpec(size, braid))
     )
 
 
@@ -128,7 +129,7 @@ def test_q_star_of_a_corridor_by_hand():
 
 def test_shortest_path():
     for size, braid in ((7, 0.0), (13, 0.3)):
-        one = Level(*(np.asarray(field)[0] for field in mazes(6, size, braid, 1)))
+        one = jax.tree.map(lambda leaf: np.asarray(leaf)[0], mazes(6, size, braid, 1))
         path = oracle.shortest_path(one)
         assert (path[0], path[-1]) == (int(one.start), int(one.goal))
         assert len(path) - 1 == plain.distances(np.asarray(one.walls), path[-1]).reshape(-1)[path[0]]

@@ -7,8 +7,9 @@ import plain
 import pytest
 
 from lepton_jax.envs.maze import rules as maze_rules
-from lepton_jax.envs.maze.level import Level, from_str, stack
+from lepton_jax.envs.maze.level import Level, stack
 from lepton_jax.envs.maze.rules import Rules
+from lepton_jax.envs.maze.text import from_str
 
 begin = jax.jit(maze_rules.begin, static_argnums=1)
 transition = jax.jit(maze_rules.transition, static_argnums=4)
@@ -82,7 +83,8 @@ def test_transition_against_a_literal_maze(height, width, share, slip, step_cost
     for _ in range(400):
         actions = rng.integers(0, 4, count)
         draws = rng.integers(0, 2**32, count, np.uint32) if slip else None
-        state, reward, terminated, truncated = transition(state, actions, draws, hypers, rules)
+        state, reward, terminated, truncated, success = transition(state, actions, draws, hypers, rules)
+        np.testing.assert_array_equal(success, terminated)
         assert reward.dtype == jnp.float32
         assert terminated.dtype == truncated.dtype == bool
         sites, times = np.asarray(state.site), np.asarray(state.time)
@@ -121,7 +123,7 @@ def test_goal_on_the_last_step_terminates(limit):
     state, rules = corridor(limit)
     flags = []
     for _ in range(3):
-        state, reward, terminated, truncated = transition(state, jnp.array([EAST]), None, Hypers(), rules)
+        state, reward, terminated, truncated, _ = transition(state, jnp.array([EAST]), None, Hypers(), rules)
         flags.append((bool(terminated[0]), bool(truncated[0]), float(reward[0])))
     before = [(False, False, 0.0), (False, limit <= 2, 0.0)]
     assert flags == [*before, (True, False, 1.0)]
@@ -131,7 +133,7 @@ def test_time_runs_out_against_a_wall():
     state, rules = corridor(2)
     flags = []
     for action in (NORTH, WEST):
-        state, reward, terminated, truncated = transition(
+        state, reward, terminated, truncated, _ = transition(
             state, jnp.array([action]), None, Hypers(step_cost=0.5), rules
         )
         flags.append((bool(terminated[0]), bool(truncated[0]), float(reward[0]), int(state.site[0])))

@@ -27,7 +27,7 @@ class Hypers(NamedTuple):
 
 def free_cells(pool: Pool) -> list[tuple[bytes, int, int]]:
     """What tells the slots apart: walls, goal and start."""
-    free, goal, start = (np.asarray(leaf) for leaf in pool)
+    free, goal, start = (np.asarray(leaf) for leaf in pool[:3])
     return [(free[:, k].tobytes(), int(goal[k]), int(start[k])) for k in range(len(goal))]
 
 
