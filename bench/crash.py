@@ -51,31 +51,49 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--signal", default="SIGKILL", choices=("SIGKILL", "SIGTERM", "SIGINT"), help="what kills")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
-        equal, lines = crash(Path(scratch), args.count, args.seed, getattr(signal, args.signal))
+        run = Path(scratch)
+        undisturbed(run)  # fills the compilation cache
+        shutil.rmtree(run / "whole")
+        equal, lines = crash(run, undisturbed(run), args.count, args.seed, getattr(signal, args.signal))
     print("\n".join(lines))
     print(f"{equal} of {args.count} killed runs, resumed, equal the undisturbed one bit for bit")
     return 0 if equal == args.count else 1
 
 
-def crash(scratch: Path, count: int, seed: int, number: int) -> tuple[int, list[str]]:
-    """How many of ``count`` killed runs were resumed to an equal end, and a line on each."""
-    config = scratch / "small.toml"
-    config.write_text(SMALL)
-    start = lambda folder: ["--config", str(config), "--run-dir", str(folder)]
-    train(start(scratch / "warm"))  # fills the compilation cache
+def undisturbed(scratch: Path) -> float:
+    """Trains ``whole`` in the folder ``scratch``, in which its settings are left too; the seconds that took."""
+    (scratch / "small.toml").write_text(SMALL)
     began = time.perf_counter()
-    train(start(scratch / "whole"))
-    seconds, whole = time.perf_counter() - began, fingerprint(scratch / "whole")
+    train(_start(scratch, "whole"))
+    return time.perf_counter() - began
+
+
+def _start(scratch: Path, name: str) -> list[str]:
+    return ["--config", str(scratch / "small.toml"), "--run-dir", str(scratch / name)]
+
+
+def crash(scratch: Path, seconds: float, count: int, seed: int, number: int) -> tuple[int, list[str]]:
+    """Kills runs within ``seconds`` and resumes them.
+
+    Args:
+      scratch: the folder in which ``undisturbed`` has left its run.
+      seconds: the latest instant of a kill. Runs that end before they are killed do not count.
+      count: kills. seed: of their instants. number: the signal that kills.
+
+    Returns:
+      How many were resumed to an end equal to that of the undisturbed run, and a line on each.
+    """
+    whole = fingerprint(scratch / "whole")
     lines = [f"undisturbed: {seconds:.1f} s"]
     equal, draw, folder = 0, random.Random(seed), scratch / "disturbed"
     while len(lines) <= count:
         shutil.rmtree(folder, ignore_errors=True)
         after = draw.uniform(0.0, seconds)
-        if not train(start(folder), number, after):
+        if not train(_start(scratch, folder.name), number, after):
             continue  # it had ended before
         where = state(folder)
         begun = folder.is_dir() and any(folder.iterdir())
-        train(["--resume", str(folder)] if begun else start(folder))
+        train(["--resume", str(folder)] if begun else _start(scratch, folder.name))
         same = fingerprint(folder) == whole
         equal += same
         lines.append(f"{len(lines):3} killed after {after:5.2f} s, {where}: {'equal' if same else 'DIFFERS'}")

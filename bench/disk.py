@@ -21,7 +21,6 @@ from lepton_jax.engine.folder import RunFolder
 from lepton_jax.engine.integrity import newest_intact
 
 CONFIG = """
-total_steps = 12_000_000
 display = "quiet"
 log_points = 30
 [env]
@@ -52,17 +51,17 @@ class Disk(NamedTuple):
 
 def main() -> int:
     with disk() as (kind, there):
-        results = check(there)
+        results = check(there, 12_000_000)
     print(f"disk: {kind}")
     for name, good, said in results:
         print(f"{'ok ' if good else 'BAD'}  {name}{': ' + said if said else ''}")
     return 0 if all(good for _, good, _ in results) else 1
 
 
-def check(there: Disk) -> list[tuple[str, bool, str]]:
-    """What was tried, whether it went as it must, and what was said."""
+def check(there: Disk, steps: int) -> list[tuple[str, bool, str]]:
+    """What was tried in runs of ``steps`` env-steps, whether it went as it must, and what was said."""
     config = there.folder / "config.toml"
-    config.write_text(CONFIG)
+    config.write_text(f"total_steps = {steps}\n{CONFIG}")
     start = lambda name: ["--config", str(config), "--run-dir", str(there.folder / name)]
     train(start("whole"))
     whole = fingerprint(there.folder / "whole")

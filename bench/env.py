@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from bench.measure import Subject, compiled, rates
 from lepton_jax.engine.program import make_hypers, program_shape, strong
 from lepton_jax.envs.maze import world
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.rules import Rules
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.presets import from_preset
 
 SIZE, STEPS = 13, 64

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 
 from bench.measure import Subject, compiled, rates
-from lepton_jax.envs.maze.generate import MazeSpec, batch, split_levels
+from lepton_jax.envs.maze.generate import batch, split_levels
 from lepton_jax.envs.maze.oracle import distances
+from lepton_jax.envs.maze.spec import MazeSpec
 
 BATCH = 1024
 OTHERS = {

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 
-from lepton_jax.envs.maze.generate import MazeSpec, batch
+from lepton_jax.envs.maze.generate import batch
 from lepton_jax.envs.maze.level import Level
 from lepton_jax.envs.maze.oracle import distances
+from lepton_jax.envs.maze.spec import MazeSpec
 
 SPECS = {
     "perfect": MazeSpec(13),

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lepton_jax.config import Config, ConfigError, validate
+from lepton_jax.config import Config, ConfigError
 from lepton_jax.presets import PRESETS, from_preset, kind_of
 from lepton_jax.settings import overlay, parse_toml
+from lepton_jax.validate import validate
 
 
 def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, dict[str, Any]]:

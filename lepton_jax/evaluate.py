@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli import guarded, read_text, read_toml
-from lepton_jax.config import MAZE, Config, ConfigError, validate
+from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine.folder import RunFolder, resume_command
 from lepton_jax.engine.integrity import CheckpointError, newest_intact, verify
 from lepton_jax.settings import overlay
+from lepton_jax.validate import validate
 
 if TYPE_CHECKING:
     from lepton_jax.agents.agent import Agent

@@ -13,8 +13,8 @@ from lepton_jax.cli import guarded, read_text
 from lepton_jax.config import ConfigError, EnvConfig
 
 if TYPE_CHECKING:
-    from lepton_jax.envs.maze.generate import MazeSpec
     from lepton_jax.envs.maze.level import Level
+    from lepton_jax.envs.maze.spec import MazeSpec
 
 # The knobs of a MazeSpec, and what a setting of a run is called where the name differs.
 _KNOBS = {
@@ -140,7 +140,8 @@ def _no_flags(args: argparse.Namespace, source: str) -> None:
 
 
 def _spec(args: argparse.Namespace, **changes: Any) -> MazeSpec:
-    from lepton_jax.envs.maze.generate import MazeSpec, check
+    from lepton_jax.envs.maze.generate import check
+    from lepton_jax.envs.maze.spec import MazeSpec
 
     knobs: dict[str, Any] = {name: value for name, value in _given(args).items() if name in _KNOBS}
     spec = MazeSpec(**{"size": _SIZE, **knobs, **changes})
@@ -329,8 +330,8 @@ def _table(args: argparse.Namespace) -> None:
         if getattr(args, name, None):
             flag = "FILE" if name == "file" else _flag(name)
             raise ConfigError(f"{flag}: --table is of every kind and size, and of no file; leave it away")
-    from lepton_jax.envs.maze.generate import KINDS
     from lepton_jax.envs.maze.measure import steps
+    from lepton_jax.envs.maze.spec import KINDS
 
     print("| generator | " + " | ".join(f"{size}x{size}" for size in _TABLE_SIZES) + " |")
     print("|---|" + "--:|" * len(_TABLE_SIZES))

@@ -156,7 +156,8 @@ def generated_levels(spec: dict[str, Any], seed: int) -> Iterator[tuple[str, Lev
     import jax
     import numpy as np
 
-    from lepton_jax.envs.maze.generate import KINDS, MazeSpec, batch
+    from lepton_jax.envs.maze.generate import batch
+    from lepton_jax.envs.maze.spec import KINDS, MazeSpec
 
     if spec["kind"] not in KINDS:
         raise ConfigError(f"--kind {spec['kind']}: there is no such generator; there are {', '.join(KINDS)}")

@@ -1,6 +1,7 @@
 """What all tests share: one cache of compiled programs a session, for this process and those it starts."""
 
 import os
+import signal
 import tempfile
 
 # Set before jax is imported anywhere, and inherited by the commands that tests run.
@@ -9,3 +10,5 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # Two CPU devices, so that a run over several can be tested wherever the tests run.
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
+# A shell starts what it runs in the background deaf to Ctrl-C, and the processes that tests start would be so too.
+signal.signal(signal.SIGINT, signal.default_int_handler)

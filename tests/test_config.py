@@ -9,9 +9,10 @@ import pytest
 
 from lepton_jax import preset
 from lepton_jax.cli import parse_config
-from lepton_jax.config import Config, ConfigError, validate
+from lepton_jax.config import Config, ConfigError
 from lepton_jax.presets import PRESETS, from_preset
 from lepton_jax.settings import overlay, parse_toml, to_toml
+from lepton_jax.validate import validate
 
 
 def parse(*argv: str) -> Config:

@@ -13,8 +13,8 @@ import lepton_jax
 from lepton_jax import levels
 from lepton_jax.config import ConfigError
 from lepton_jax.envs.maze import generate, suites
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.level import LevelError
+from lepton_jax.envs.maze.spec import KINDS, MazeSpec
 from lepton_jax.envs.maze.text import from_text, to_text
 
 ROOT = Path(lepton_jax.__file__).parent.parent
@@ -156,7 +156,7 @@ def test_the_table_by_plain_search(monkeypatch, capsys):
     levels.main(["stats", "--table", "--count", "64", "--seed", "3"])
     rows = ["| generator | 7x7 |", "|---|--:|"]
     draw = jax.jit(generate.batch, static_argnums=(1, 2))
-    for kind in generate.KINDS:
+    for kind in KINDS:
         drawn = jax.device_get(draw(jax.random.key(3), MazeSpec(7, kind=kind), 64))
         ways = zip(drawn.walls, drawn.start.tolist(), drawn.goal.tolist(), strict=True)
         mean = np.mean([plain_steps(walls, goal).reshape(-1)[start] for walls, start, goal in ways])

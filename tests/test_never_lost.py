@@ -13,6 +13,8 @@ import lepton_jax
 from bench import crash, disk, flip, fuzz
 from lepton_jax.engine.folder import RunFolder
 
+pytestmark = pytest.mark.xdist_group("never_lost")  # one process makes what they share
+
 ROOT = Path(lepton_jax.__file__).parent.parent
 
 
@@ -20,8 +22,7 @@ ROOT = Path(lepton_jax.__file__).parent.parent
 def whole(tmp_path_factory) -> Path:
     """A small run that nobody disturbed, and its settings beside it."""
     scratch = tmp_path_factory.mktemp("lost")
-    (scratch / "small.toml").write_text(crash.SMALL)
-    crash.train(["--config", str(scratch / "small.toml"), "--run-dir", str(scratch / "whole")])
+    crash.undisturbed(scratch)
     return scratch / "whole"
 
 
@@ -63,8 +64,8 @@ def test_a_signal_stops_a_run_that_goes_on_as_it_is_told(whole, tmp_path, number
     assert crash.fingerprint(folder) == crash.fingerprint(whole)
 
 
-def test_killed_at_random_instants(tmp_path):
-    equal, lines = crash.crash(tmp_path, 2, 11, signal.SIGKILL)
+def test_killed_at_random_instants(whole):
+    equal, lines = crash.crash(whole.parent, 5.0, 2, 11, signal.SIGKILL)
     assert equal == 2, lines
     assert len(lines) == 3
 
@@ -87,7 +88,7 @@ def write(scratch: Path, config) -> Path:
 
 
 def test_a_disk_that_is_full(tmp_path):
-    results = disk.check(disk.limited(tmp_path))
+    results = disk.check(disk.limited(tmp_path), 6_000_000)
     assert len(results) == 9
     assert all(good for _, good, _ in results), results
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lepton_jax.config import MAZE, Config, ConfigError, validate
+from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine.program import make_hypers, program_shape
-from lepton_jax.engine.setup import make_rules, maze_spec
+from lepton_jax.engine.setup import make_rules
 from lepton_jax.envs.gymnasium import LeptonEnv, LeptonVectorEnv, World
 from lepton_jax.envs.maze import suites, world
+from lepton_jax.validate import maze_spec, validate
 
 _ENDLESS = 1024  # levels drawn where a run would never run out
 
@@ -25,7 +26,7 @@ def make(config: Config, num_envs: int | None, render_mode: str | None) -> Lepto
         raise ConfigError(f"env.id = {config.env.id!r}: make_gymnasium() makes mazes; gymnasium itself has others")
     count = num_envs or 1
     levels = suites.suite(
-        "train", maze_spec(config), config.env.level_seed, config.env.levels or _ENDLESS, config.env.held_out
+        "train", maze_spec(config.env), config.env.level_seed, config.env.levels or _ENDLESS, config.env.held_out
     )
     rules = make_rules(config)
     pool = world.make_pool(levels, rules, count)

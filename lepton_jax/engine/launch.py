@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lepton_jax.config import Config, ConfigError, validate
+from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import integrity
 from lepton_jax.engine.folder import RunFolder, put
 from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.settings import differences, overlay, parse_toml, to_toml
+from lepton_jax.validate import validate
 
 # What does not change the numbers of a run may change when it goes on; its length may where schedules allow.
 _FREE = ("display", "total_steps", "schedule_steps")

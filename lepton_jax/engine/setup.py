@@ -15,11 +15,12 @@ from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine.shard import count_shards, prepare_devices
 from lepton_jax.envs.maze import named, rules, suites, world
-from lepton_jax.envs.maze.generate import TREES, MazeSpec
 from lepton_jax.envs.maze.level import Level, pad, stack
 from lepton_jax.envs.maze.observe import observation_spec
+from lepton_jax.envs.maze.spec import TREES, MazeSpec
 from lepton_jax.envs.maze.text import from_text
 from lepton_jax.envs.vector import VectorEnv
+from lepton_jax.validate import maze_spec
 
 
 class LevelSet(NamedTuple):
@@ -64,7 +65,7 @@ def make_setup(config: Config) -> Setup:
     """
     if config.env.id != MAZE:
         return _generic(config)
-    env_, spec = config.env, maze_spec(config)
+    env_, spec = config.env, maze_spec(config.env)
     training = world.Endless(env_.pool, env_.refresh_levels) if env_.levels == 0 else env_.levels
     maze_rules = make_rules(config)
     shards = count_shards(config)
@@ -77,7 +78,7 @@ def level_set(config: Config, name: str, size: int) -> LevelSet:
     """``size`` levels of the suite ``name``, train, validation or test; elsewhere ``eval.episodes`` fixed keys."""
     if config.env.id != MAZE:
         return LevelSet(name, (), config.eval.episodes, None)
-    levels = suites.suite(name, maze_spec(config), config.env.level_seed, size, config.env.held_out)
+    levels = suites.suite(name, maze_spec(config.env), config.env.level_seed, size, config.env.held_out)
     return _packed(name, levels, make_rules(config))
 
 
@@ -173,13 +174,6 @@ def _generic(config: Config) -> Setup:
     agent = make_dqn(config.net, config.agent, env.num_actions)
     note = f"{env.name}: judged on {config.eval.episodes} episodes with fixed keys"
     return Setup(count_shards(config), env, agent, note)
-
-
-def maze_spec(config: Config) -> MazeSpec:
-    """What the generator of a maze run needs."""
-    env = config.env
-    shared = {name: getattr(env, name) for name in MazeSpec._fields if name != "kind"}
-    return MazeSpec(kind=env.generator, **shared)
 
 
 def make_rules(config: Config, levels: Level | None = None) -> rules.Rules:

@@ -12,9 +12,9 @@ from lepton_jax.agents.agent import Agent
 from lepton_jax.engine import evaluation
 from lepton_jax.engine.evaluation import Episodes
 from lepton_jax.envs.maze import oracle, suites, world
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.level import Level
 from lepton_jax.envs.maze.rules import Rules
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.vector import Exact, VectorEnv
 
 SIZE, COUNT, GAMMA = 7, 40, 0.9

@@ -19,7 +19,7 @@ from lepton_jax.config import AgentConfig, Config, EnvConfig, EvalConfig, NetCon
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import Program, make_hypers, make_program, program_shape, strong
 from lepton_jax.engine.setup import level_set, make_rules, make_setup
-from lepton_jax.envs.maze.generate import MazeSpec
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.world import Endless, make_env
 from lepton_jax.envs.vector import VectorEnv
 

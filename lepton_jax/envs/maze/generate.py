@@ -7,51 +7,17 @@ lies on the map (``place.py``).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.envs.maze import place, terrain, trees
-from lepton_jax.envs.maze.level import MAX_SIDE, Level, LevelError, digest, split_of
+from lepton_jax.envs.maze import place, terrain, trees, walks
+from lepton_jax.envs.maze.level import Level, LevelError, digest, split_of
 from lepton_jax.envs.maze.oracle import distances
+from lepton_jax.envs.maze.spec import DENSITY, TREES, MazeSpec, fault
 
-KINDS = ("perfect", "backtracker", "wilson", "blocks", "rooms", "crossings", "caves")
-WEIGHTS = ("uniform", "anisotropic", "smooth")
-ENDS = ("uniform", "corners")
-TREES = ("perfect", "backtracker", "wilson")  # those whose rooms are joined along a tree
-
-
-class MazeSpec(NamedTuple):
-    """What a generator needs to know; hashable, so that it can be static under jit."""
-
-    size: int  # tiles a side, odd, at least 5
-    braid: float = 0.0  # share of the remaining inner walls between rooms that is opened, making loops
-    kind: str = "perfect"  # one of KINDS
-    weights: str = "uniform"  # perfect: the weight field, one of WEIGHTS
-    density: float = -1.0  # blocks, caves, crossings: share of wall; -1 = what suits the kind
-    chambers: int = 0  # rooms: chambers a side; 0 = what suits the size
-    min_size: int = 0  # mixed sizes: the smallest, odd; each level is as likely of any odd size up to ``size``; 0 = one
-    ends: str = "uniform"  # one of ENDS: where start and goal lie
-    min_distance: int = 0  # fewest steps from start to goal, where a level has such a pair
-    max_distance: int = 0  # most steps from start to goal; 0 = any
-    goals: int = 1  # goals a level
-    lava: float = 0.0  # share of the cells off every shortest path that is lava
-    door: bool = False  # whether a door, with its key, bars the way to the goal
-
-    @property
-    def rooms(self) -> int:
-        """Rooms a side."""
-        return (self.size - 1) // 2
-
-    @property
-    def sizes(self) -> range:
-        """Tiles a side that a level may take."""
-        return range(self.min_size or self.size, self.size + 1, 2)
-
-
-_DENSITY = {"blocks": 0.3, "crossings": 0.5, "caves": 0.45}
 # Purposes of a level key, beyond the counters of the words that a batch takes from the key itself.
 _SIDE, _LAYOUT, _START, _THINGS = range(2**31, 2**31 + 4)
 
@@ -132,10 +98,10 @@ def _tree(key: jax.Array, spec: MazeSpec, rooms: jax.Array) -> tuple[jax.Array, 
             weights = trees.confine(weights, rooms, spec.rooms)
         opened = jax.vmap(trees.spanning_tree, (0, None))(weights, spec.rooms)
     elif spec.kind == "wilson":
-        opened = trees.wilson(layout, rooms, spec.rooms)
+        opened = walks.wilson(layout, rooms, spec.rooms)
     else:
         steps = jax.random.bits(layout, (2 * spec.rooms**2 - 1, count), jnp.uint32)
-        opened = trees.backtracker(steps, rooms, spec.rooms)
+        opened = walks.backtracker(steps, rooms, spec.rooms)
     if spec.braid:
         opened |= terrain.below(words[:, 2 + fields * edges :], spec.braid)
     return words[:, :2], opened
@@ -144,7 +110,7 @@ def _tree(key: jax.Array, spec: MazeSpec, rooms: jax.Array) -> tuple[jax.Array, 
 def _terrain(key: jax.Array, spec: MazeSpec, side: int, count: int) -> jax.Array:
     """The maps of one size, bool (count, side, side)."""
     draw = lambda *shape: jax.random.bits(key, (count, *shape), jnp.uint32)
-    density = _DENSITY.get(spec.kind, 0.0) if spec.density < 0 else spec.density
+    density = DENSITY.get(spec.kind, 0.0) if spec.density < 0 else spec.density
     if spec.kind == "blocks":
         return terrain.blocks(draw((side - 2) ** 2), side, density)
     if spec.kind == "caves":
@@ -159,38 +125,11 @@ def check(spec: MazeSpec) -> None:
     """Whether there are levels as ``spec`` asks for.
 
     Raises:
-      LevelError: names the field, what was expected, and the fix.
+      LevelError: names the field and what was expected.
     """
-    least = spec.min_size or spec.size
-    cells = 2 * ((least - 1) // 2) ** 2 - 1 if spec.kind in TREES else (least - 2) ** 2
-    things = place.needed(spec.goals, spec.door)
-
-    def expect(holds: bool, field: str, what: str) -> None:
-        if not holds:
-            raise LevelError(f"maze {field} {getattr(spec, field)!r}: {what}")
-
-    expect(spec.kind in KINDS, "kind", f"expected one of {', '.join(KINDS)}")
-    expect(spec.size % 2 == 1 and 5 <= spec.size <= MAX_SIDE, "size", f"expected an odd number from 5 to {MAX_SIDE}")
-    mixed = spec.min_size == 0 or (spec.min_size % 2 == 1 and 5 <= spec.min_size <= spec.size)
-    expect(mixed, "min_size", f"expected 0, for one size, or an odd number from 5 to the size, {spec.size}")
-    expect(spec.weights in WEIGHTS, "weights", f"expected one of {', '.join(WEIGHTS)}")
-    weighted = spec.weights == "uniform" or spec.kind == "perfect"
-    expect(weighted, "weights", f"{spec.kind} has no weights; leave it at 'uniform'")
-    expect(0 <= spec.braid <= 1, "braid", "expected a share from 0 to 1")
-    braided = spec.braid == 0 or spec.kind in (*TREES, "rooms")
-    expect(braided, "braid", f"{spec.kind} has nothing to braid; leave it at 0")
-    dense = spec.density == -1 or (0 <= spec.density <= 1 and spec.kind in _DENSITY)
-    expect(dense, "density", f"expected a share from 0 to 1 with {', '.join(_DENSITY)}, or -1 for what suits the kind")
-    chambers = spec.chambers == 0 or (spec.kind == "rooms" and 1 <= spec.chambers <= (least - 1) // 2)
-    expect(chambers, "chambers", f"expected 1 to {(least - 1) // 2} with rooms of this size, or 0 for what suits it")
-    expect(spec.ends in ENDS, "ends", f"expected one of {', '.join(ENDS)}")
-    expect(spec.min_distance >= 0, "min_distance", "expected at least 0 steps")
-    highest = max(spec.min_distance, place.DOOR_DISTANCE if spec.door else 1)
-    band = spec.max_distance == 0 or spec.max_distance >= highest
-    expect(band, "max_distance", f"expected 0, for any, or at least {highest} steps")
-    expect(spec.goals >= 1, "goals", "expected at least 1")
-    expect(things <= cells, "goals", f"a {least}x{least} {spec.kind} level may have as few as {cells} free cells")
-    expect(0 <= spec.lava <= 1, "lava", "expected a share from 0 to 1")
+    if (found := fault(spec)) is not None:
+        field, expected = found
+        raise LevelError(f"maze {field} {getattr(spec, field)!r}: expected {expected}")
 
 
 def names(levels: Level, spec: MazeSpec) -> Any:

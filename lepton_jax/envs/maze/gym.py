@@ -19,12 +19,13 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from lepton_jax.envs.maze import bits
-from lepton_jax.envs.maze.generate import MazeSpec, split_levels
-from lepton_jax.envs.maze.level import MAX_SIDE, SPLITS, Level, LevelError
+from lepton_jax.envs.maze.generate import split_levels
+from lepton_jax.envs.maze.level import SPLITS, Level, LevelError
 from lepton_jax.envs.maze.observe import observation_spec
 from lepton_jax.envs.maze.observe import observe as draw_observation
 from lepton_jax.envs.maze.oracle import NUM_ACTIONS
 from lepton_jax.envs.maze.rules import OBSERVATIONS, Rules, State, transition
+from lepton_jax.envs.maze.spec import MAX_SIDE, MazeSpec
 from lepton_jax.envs.maze.world import Pool, make_pool
 
 ENV_ID = "LeptonMaze-v0"
@@ -69,8 +70,8 @@ class LeptonMaze(environment.Environment[EnvState, EnvParams]):
 
         Args:
           size: tiles a side, odd, 5 to 255.
-          observation: "full", "centred" or "vector", see ``observe.observe``.
-          view: side of the centred window, odd; 0 shows the whole map.
+          observation: one of ``rules.OBSERVATIONS``, see ``observe.observe``.
+          view: side of the centred or egocentric window, odd; 0 shows the whole map (centred).
           pool: number of levels in ``default_params``, all from the training set.
           level_seed: seed of that pool; ``world.make_env`` makes the same levels from ``jax.random.key(level_seed)``.
           braid: share of the inner walls that is opened, in [0, 1].
@@ -89,7 +90,9 @@ class LeptonMaze(environment.Environment[EnvState, EnvParams]):
         check(size % 2 == 1 and 5 <= size <= MAX_SIDE, "size", size, f"an odd number from 5 to {MAX_SIDE}")
         check(observation in OBSERVATIONS, "observation", observation, "one of " + ", ".join(OBSERVATIONS))
         check(view == 0 or (view % 2 == 1 and view > 0), "view", view, "an odd number, or 0 for the whole map")
-        check(view == 0 or observation == "centred", "view", view, '0, as only observation="centred" has a window')
+        windowed = observation in ("centred", "egocentric")
+        check(view == 0 or windowed, "view", view, "0, as only centred and egocentric observations have a window")
+        check(view > 0 or observation != "egocentric", "view", view, "an odd number: the side of the egocentric window")
         check(pool >= 1, "pool", pool, "at least one level")
         check(0.0 <= braid <= 1.0, "braid", braid, "a share from 0 to 1")
         spec = MazeSpec(size, float(braid))
@@ -264,7 +267,7 @@ def _batch(state: EnvState) -> State:
 
 
 def _single(state: State) -> EnvState:
-    free, goal, site, time = (leaf[..., 0] for leaf in state)
+    free, goal, site, time = (leaf[..., 0] for leaf in state[:4])
     return EnvState(time=time, free=free, goal=goal, site=site)
 
 

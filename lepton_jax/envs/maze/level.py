@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-MAX_SIDE = 255
+from lepton_jax.envs.maze.spec import MAX_SIDE
 
 
 class Level(NamedTuple):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.envs.maze import trees
+from lepton_jax.envs.maze import trees, walks
 from lepton_jax.envs.maze.level import Level, LevelError, pad, reachable
 from lepton_jax.envs.maze.text import from_str
 
@@ -167,7 +167,7 @@ def _backtracked(key: jax.Array, rooms: int, count: int) -> jax.Array:
     words = jax.random.bits(key, (2 * rooms**2 - 1, count), jnp.uint32)
     # The published code draws row and column of the walk's first room with one key: it lies on the diagonal.
     words = words.at[0].set(words[0] % rooms * (rooms + 1))
-    opened = trees.backtracker(words, jnp.full(count, rooms), rooms)
+    opened = walks.backtracker(words, jnp.full(count, rooms), rooms)
     return jax.vmap(trees.carve, (0, None))(opened, rooms)
 
 

@@ -15,9 +15,8 @@ import numpy as np
 from lepton_jax.envs.maze import bits
 from lepton_jax.envs.maze.level import Level
 from lepton_jax.envs.maze.oracle import distances
+from lepton_jax.envs.maze.spec import DOOR_DISTANCE, needed
 from lepton_jax.envs.maze.terrain import below
-
-DOOR_DISTANCE = 3  # fewest steps to a goal behind a door: the way has a cell for the key and one for the door
 
 
 def two_rooms(words: jax.Array, rooms: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array]:
@@ -41,11 +40,6 @@ def beyond(sides: jax.Array, size: int) -> jax.Array:
     inner = jnp.arange(size)
     line = (inner >= 1) & (inner < sides[:, None] - 1)
     return ~(line[:, :, None] & line[:, None, :])
-
-
-def needed(goals: int, door: bool) -> int:
-    """Cells that start, goals, door and key take."""
-    return 1 + goals + 2 * door
 
 
 def settle(

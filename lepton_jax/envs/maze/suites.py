@@ -10,8 +10,9 @@ from functools import partial
 import jax
 import numpy as np
 
-from lepton_jax.envs.maze.generate import TREES, MazeSpec, batch, names
+from lepton_jax.envs.maze.generate import batch, names
 from lepton_jax.envs.maze.level import SPLITS, Level, LevelError, digest, split_of
+from lepton_jax.envs.maze.spec import TREES, MazeSpec
 from lepton_jax.envs.maze.trees import carve, grid_edges
 
 # Purposes of the level key; the training pool counts its refreshes from 0 and never gets here.

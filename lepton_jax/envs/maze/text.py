@@ -21,7 +21,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from lepton_jax.envs.maze.level import MAX_SIDE, Level, LevelError, reachable
+from lepton_jax.envs.maze.level import Level, LevelError, reachable
+from lepton_jax.envs.maze.spec import MAX_SIDE
 
 _NAMES = {"S": "start", "G": "goal", "K": "key", "D": "door"}
 _FURTHER = "23456789"

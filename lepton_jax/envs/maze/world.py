@@ -11,12 +11,13 @@ import numpy as np
 
 from lepton_jax.envs.maze import bits, model, oracle
 from lepton_jax.envs.maze import rules as maze_rules
-from lepton_jax.envs.maze.generate import MazeSpec, split_levels
+from lepton_jax.envs.maze.generate import split_levels
 from lepton_jax.envs.maze.level import Level
 from lepton_jax.envs.maze.observe import observation_spec
 from lepton_jax.envs.maze.observe import observe as draw_observation
 from lepton_jax.envs.maze.render import Scene
 from lepton_jax.envs.maze.rules import Rules, State
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.vector import Exact, Outcome, VectorEnv
 
 

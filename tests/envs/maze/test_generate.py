@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from lepton_jax.envs.maze import generate, suites
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.level import Level, LevelError, digest, pad, split_of
 from lepton_jax.envs.maze.oracle import distances
+from lepton_jax.envs.maze.spec import MazeSpec
 
 draw = jax.jit(jax.vmap(generate.level, (0, None)), static_argnums=1)
 batch = jax.jit(generate.batch, static_argnums=(1, 2))

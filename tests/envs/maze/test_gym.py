@@ -13,9 +13,9 @@ from jax.core import Tracer
 from lepton_jax.envs.maze import gym
 from lepton_jax.envs.maze import observe as maze_observe
 from lepton_jax.envs.maze import rules as maze_rules
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.gym import EnvState, LeptonMaze
 from lepton_jax.envs.maze.level import LevelError, stack
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.text import from_str
 from lepton_jax.envs.maze.world import make_env, make_pool
 
@@ -134,10 +134,10 @@ def test_the_same_as_the_batch_native_rules(observation, slip, size):
             found = maze_rules.State(following.free.T, following.goal, following.site, following.time)
             pairs = (
                 (found, expected),
-                (gymnax_says, rules_say),
+                (gymnax_says, rules_say[:3]),
                 (seen, maze_observe.observe(expected, env.rules)),
                 (info["final_observation"], maze_observe.observe(reached, env.rules)),
-                ([info["terminated"], info["truncated"]], rules_say[1:]),
+                ([info["terminated"], info["truncated"]], rules_say[1:3]),
             )
             return following, pairs
 
@@ -262,7 +262,7 @@ def test_equal_configurations_share_their_compiled_functions():
         ({"size": 8}, "size=8; expected an odd number"),
         ({"size": 3}, "size=3"),
         ({"size": 257}, "size=257"),
-        ({"observation": "rgb"}, "observation='rgb'; expected one of full, centred, vector"),
+        ({"observation": "map"}, "observation='map'; expected one of full, centred, vector"),
         ({"view": 3}, "view=3; expected 0"),
         ({"observation": "centred", "view": 4}, "view=4; expected an odd number"),
         ({"pool": 0}, "pool=0"),

@@ -7,8 +7,8 @@ import plain
 import pytest
 
 from lepton_jax.envs.maze import generate, oracle
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.level import Level
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.text import from_str
 
 distances = jax.jit(oracle.distances)

@@ -5,8 +5,10 @@ import plain
 import pytest
 
 from lepton_jax.envs.maze import suites
-from lepton_jax.envs.maze.generate import MazeSpec
 from lepton_jax.envs.maze.level import SPLITS, LevelError, digest, split_of
+from lepton_jax.envs.maze.spec import MazeSpec
+
+pytestmark = pytest.mark.xdist_group("suites")  # one process makes what they share
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse, stats
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from lepton_jax.envs.maze import trees
+from lepton_jax.envs.maze import trees, walks
 
 
 def doors(rooms: int) -> list[tuple[int, int]]:
@@ -130,9 +130,9 @@ def layouts(opened: np.ndarray, rooms: int) -> dict[bytes, int]:
 def mixed():
     """Sides of 3, 4 and 1 rooms in a grid of 4, and the trees that each walk makes there."""
     sides = np.repeat(np.array([3, 4, 1], np.int32), (19_200, 2_000, 10))
-    wilson = jax.jit(trees.wilson, static_argnums=2)(jax.random.key(1), sides, 4)
+    wilson = jax.jit(walks.wilson, static_argnums=2)(jax.random.key(1), sides, 4)
     words = jax.random.bits(jax.random.key(2), (31, len(sides)), jnp.uint32)
-    backtracker = jax.jit(trees.backtracker, static_argnums=2)(words, sides, 4)
+    backtracker = jax.jit(walks.backtracker, static_argnums=2)(words, sides, 4)
     return sides, np.asarray(wilson), np.asarray(backtracker)
 
 

@@ -9,9 +9,10 @@ from scipy import stats
 
 from lepton_jax.envs.maze import oracle
 from lepton_jax.envs.maze import world as maze_world
-from lepton_jax.envs.maze.generate import MazeSpec, split_levels
+from lepton_jax.envs.maze.generate import split_levels
 from lepton_jax.envs.maze.level import Level, digest, split_of
 from lepton_jax.envs.maze.rules import OBSERVATIONS, Rules
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.world import Endless, Pool, make_env, make_pool
 from lepton_jax.envs.vector import VectorEnv, check_env
 
@@ -50,7 +51,7 @@ def rollout(env: VectorEnv, pool: Pool, n: int, steps: int):
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_the_contract(observation):
-    rules = Rules(7, 7, 20, observation, slip=observation == "full")
+    rules = Rules(7, 7, 20, observation, 5 if observation == "egocentric" else 0, slip=observation == "full")
     env = make_env(rules, 8, MazeSpec(7), Endless(64, 16))
     check_env(env._replace(worlds=jax.jit(env.worlds), observe=jax.jit(env.observe)), Hypers())
 

@@ -1,0 +1,147 @@
+"""Whether the settings of a run can be used, and belong together. Imports no jax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lepton_jax.config import MAZE, Config, ConfigError, EnvConfig
+from lepton_jax.envs.maze.spec import MazeSpec, fault
+
+
+def validate(config: Config) -> Config:
+    """Returns ``config`` if every value is usable.
+
+    Raises:
+      ConfigError: the first value that is not, by name.
+    """
+    c, env = config, config.env
+
+    def check(good: bool, name: str, expected: str) -> None:
+        if not good:
+            raise ConfigError(f"{name} = {look_up(c, name)!r} is out of range: expected {expected}")
+
+    for name, most in _COUNTS.items():
+        check(1 <= look_up(c, name) <= most, name, f"1 to {most}")
+    for name in _SHARES:
+        check(0.0 <= look_up(c, name) <= 1.0, name, "0 to 1")
+    for name in _SEEDS:
+        check(0 <= look_up(c, name) < 2**32, name, "0 to 4294967295")
+    for name in _FINITE:
+        check(math.isfinite(look_up(c, name)), name, "a finite number")
+    check(0 <= c.net.depth <= 100, "net.depth", "0 to 100")
+    check(0.0 < c.agent.lr < math.inf, "agent.lr", "a positive number")
+    check(0.0 <= c.agent.lr_end < math.inf, "agent.lr_end", "0 or more")
+    for name in ("agent.adam_eps", "agent.max_grad_norm", "agent.huber_delta"):
+        check(0.0 < look_up(c, name) < math.inf, name, "a positive number")
+    check(0.0 <= c.agent.weight_decay < math.inf, "agent.weight_decay", "0 or more")
+    check(0.0 <= c.agent.eps_ladder_power < math.inf, "agent.eps_ladder_power", "0 or more")
+    check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
+    longest = c.total_steps * c.log_points  # beyond it not one log point would fall into the run
+    check(
+        0 <= c.schedule_steps <= longest, "schedule_steps", f"0 (total_steps) to total_steps x log_points = {longest}"
+    )
+    check(c.checkpoint.every_seconds >= 0.0, "checkpoint.every_seconds", "0 or more")
+    check(c.checkpoint.every_iterations >= 0, "checkpoint.every_iterations", "0 (by time) or a number of iterations")
+    check(c.checkpoint.best >= 0, "checkpoint.best", "0 or more")
+    check(c.shards >= 0, "shards", "0 (as many as pay) or more")
+    for name in ("env.num_envs", "replay.batch_size"):
+        check(look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
+    most = (2**31 - 1) * env.num_envs * c.replay.collect  # iterations are counted in 32 bits
+    check(c.total_steps + c.replay.warmup < most, "total_steps", f"less than {most}, replay.warmup included")
+    rows = (c.agent.n_step + 1) * env.num_envs
+    check(
+        c.replay.capacity >= rows + env.num_envs * c.replay.collect,
+        "replay.capacity",
+        f"more than {rows} (agent.n_step + 1 rows of env.num_envs) and an iteration",
+    )
+    if env.id == MAZE:
+        _check_maze(c, check)
+    return config
+
+
+def maze_spec(env: EnvConfig) -> MazeSpec:
+    """What the generator of a maze run needs."""
+    shared = {name: getattr(env, name) for name in MazeSpec._fields if name != "kind"}
+    return MazeSpec(kind=env.generator, **shared)
+
+
+def _check_maze(c: Config, check: Callable[[bool, str, str], None]) -> None:
+    env = c.env
+    check(env.size % 2 == 1 and 5 <= env.size <= 101, "env.size", "an odd number from 5 to 101")
+    check(
+        (env.min_size or env.size) >= 7 or not env.held_out,
+        "env.min_size" if env.min_size else "env.size",
+        "at least 7 with env.held_out: the layouts of a 5x5 maze are one up to symmetry, so that none can be "
+        "held out; use --env.no-held-out",
+    )
+    if (wrong := fault(maze_spec(env))) is not None:
+        check(False, f"env.{'generator' if wrong[0] == 'kind' else wrong[0]}", wrong[1])
+    check(env.goals <= 9, "env.goals", "1 to 9")  # level files number them by a digit
+    windowed = env.observation in ("centred", "egocentric")
+    check(windowed or env.view == 0, "env.view", "0 unless env.observation is 'centred' or 'egocentric'")
+    if env.observation == "egocentric":
+        check(env.view % 2 == 1 and 3 <= env.view <= 15, "env.view", "an odd number from 3 to 15 (egocentric)")
+    check(
+        env.view == 0 or (env.view % 2 == 1 and env.view >= 3),
+        "env.view",
+        "0 (whole map) or an odd number from 3 on",
+    )
+    check(env.view <= 2 * env.size - 1, "env.view", f"at most 2 x env.size - 1 = {2 * env.size - 1}: that is all")
+    check(
+        not env.occlusion or env.observation == "egocentric", "env.occlusion", "False unless 'egocentric' is observed"
+    )
+    check(
+        env.actions != "oriented" or env.observation in ("full", "egocentric", "rgb"),
+        "env.actions",
+        f"'cardinal' or 'diagonal': env.observation = {env.observation!r} does not show where the agent looks",
+    )
+    check(0 <= env.levels <= _COUNTS["env.pool"], "env.levels", f"0 (endless) to {_COUNTS['env.pool']}")
+    check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
+    bare = not (env.lava or env.door) and env.goals == 1
+    check(
+        bare or env.observation != "vector",
+        "env.observation",
+        "another than 'vector', which shows one goal and walls only",
+    )
+    check(
+        not (env.moving_goal and env.shaping),
+        "env.shaping",
+        "0 with env.moving_goal: distances belong to one goal",
+    )
+    if env.levels == 0:
+        check(env.pool >= env.num_envs, "env.pool", f"at least env.num_envs = {env.num_envs}")
+        check(
+            env.pool % env.refresh_levels == 0,
+            "env.pool",
+            f"a multiple of env.refresh_levels = {env.refresh_levels}",
+        )
+    check(c.net.kind != "conv" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
+
+
+# Counts start at 1; the largest is what 32 bits number, or far beyond what a run can hold.
+_INT32 = 2**31 - 1
+_COUNTS = {
+    **dict.fromkeys(("total_steps", "log_points", "env.refresh_every", "checkpoint.latest"), 2**62),
+    **dict.fromkeys(("agent.target_period", "replay.capacity"), _INT32),
+    **dict.fromkeys(("env.pool", "env.refresh_levels"), 2**26),
+    **dict.fromkeys(("env.num_envs", "replay.batch_size"), 2**24),
+    **dict.fromkeys(("eval.validation_levels", "eval.test_levels", "eval.episodes"), 2**24),
+    **dict.fromkeys(("net.width", "net.channels", "agent.n_step", "replay.collect", "replay.updates"), 2**16),
+    "net.conv_depth": 100,
+}
+_SEEDS = ("seed", "env.level_seed")
+_FINITE = (
+    *("env.goal_reward", "env.goal_ratio", "env.step_cost", "env.wall_penalty", "env.lava_penalty", "env.shaping"),
+)
+_SHARES = (
+    *("agent.gamma", "agent.tau", "agent.eps_start", "agent.eps_end", "agent.eps_fraction"),
+    *("env.slip", "env.sticky", "env.braid", "env.lava", "env.time_decay"),
+)
+
+
+def look_up(config: Config, name: str) -> Any:
+    """The value of a setting by its name, such as ``agent.lr``."""
+    section, _, key = name.rpartition(".")
+    return getattr(getattr(config, section) if section else config, key)
