@@ -7,33 +7,16 @@ import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli import guarded, read_text
-from lepton_jax.config import ConfigError, EnvConfig
+from lepton_jax.config import ConfigError
+from lepton_jax.level_flags import add_flags, flag, given, spec_of, whole
 
 if TYPE_CHECKING:
     from lepton_jax.envs.maze.level import Level
     from lepton_jax.envs.maze.spec import MazeSpec
 
-# The knobs of a MazeSpec, and what a setting of a run is called where the name differs.
-_KNOBS = {
-    "kind": "generator (default: perfect)",
-    "size": "tiles a side, odd (default: 13)",
-    "min_size": "mixed sizes, from this to --size",
-    "weights": "perfect: the weights that it grows by",
-    "braid": "share of inner walls opened to make loops, 0 to 1",
-    "density": "blocks, caves, crossings: share of wall, 0 to 1",
-    "chambers": "rooms: chambers a side",
-    "ends": "where start and goal lie",
-    "min_distance": "fewest steps from start to goal",
-    "max_distance": "most steps from start to goal",
-    "goals": "goals a level",
-    "lava": "share of the cells off every shortest path that is lava, 0 to 1",
-    "door": "bar the way with a door, and lay a key before it",
-}
-_SETTING = {"kind": "generator"}
-_SIZE = 13
 _TABLE_SIZES = (7, 9, 13, 21)
 _BARS, _BAR = 12, 48
 
@@ -73,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a level file; without it levels are drawn")
     show.add_argument("--named", metavar="NAME", help="a maze of the literature; an unknown name lists them")
     show.add_argument("--path", action="store_true", help="mark a shortest path with dots")
-    _generator_flags(show, 3)
+    _drawn(show, 3)
     make = command(
         "make", _make, "write drawn levels to a file",
         "--out mazes.txt --kind rooms --size 15 --count 50", "--out test.txt --size 13 --set test --count 1000",
     )  # fmt: skip
     make.add_argument("--out", type=Path, required=True, metavar="FILE", help="a file that does not exist yet")
-    _generator_flags(make, 100)
+    _drawn(make, 100)
     check = command("check", _check, "say whether every level of the files can be played", "mazes.txt more_mazes.txt")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a level file")
     stats = command(
@@ -94,59 +77,21 @@ def _parser() -> argparse.ArgumentParser:
         help="print the mean shortest path of every kind at sizes "
         f"{', '.join(map(str, _TABLE_SIZES))}, in Markdown, from --count levels each",
     )
-    _generator_flags(stats, 1000)
+    _drawn(stats, 1000)
     return parser
 
 
-def _generator_flags(parser: argparse.ArgumentParser, count: int) -> None:
-    """Flags that draw levels; those not given are absent from the result."""
-    group = parser.add_argument_group("drawn levels", argument_default=argparse.SUPPRESS)
-    hints = get_type_hints(EnvConfig)
-    for name, what in _KNOBS.items():
-        hint = hints[_SETTING.get(name, name)]
-        flag = _flag(name)
-        if hint is bool:
-            group.add_argument(flag, action="store_true", help=what)
-        elif get_origin(hint) is Literal:
-            group.add_argument(flag, choices=get_args(hint), help=what)
-        else:
-            group.add_argument(flag, type=hint, metavar="N" if hint is int else "X", help=what)
-    group.add_argument("--count", type=_whole(1), metavar="N", help=f"levels (default: {count})")
-    group.add_argument("--seed", type=_whole(0), metavar="N", help="seed of the levels (default: 0)")
+def _drawn(parser: argparse.ArgumentParser, count: int) -> None:
+    """Flags that draw levels, by default ``count`` of them."""
+    group = add_flags(parser)
+    group.add_argument("--count", type=whole(1), metavar="N", help=f"levels (default: {count})")
     group.add_argument("--set", choices=("train", "validation", "test"), help="only layouts of this set")
     parser.set_defaults(default_count=count)
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _whole(least: int) -> Any:
-    def whole(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) < 2**31:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {2**31 - 1}")
-        return int(text)
-
-    return whole
-
-
-def _given(args: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name, value in vars(args).items() if name in (*_KNOBS, "count", "seed", "set")}
-
-
 def _no_flags(args: argparse.Namespace, source: str) -> None:
-    for name in _given(args):
-        raise ConfigError(f"{_flag(name)}: is about drawn levels; leave it away with {source}")
-
-
-def _spec(args: argparse.Namespace, **changes: Any) -> MazeSpec:
-    from lepton_jax.envs.maze.generate import check
-    from lepton_jax.envs.maze.spec import MazeSpec
-
-    knobs: dict[str, Any] = {name: value for name, value in _given(args).items() if name in _KNOBS}
-    spec = MazeSpec(**{"size": _SIZE, **knobs, **changes})
-    check(spec)
-    return spec
+    for name in given(args):
+        raise ConfigError(f"{flag(name)}: is about drawn levels; leave it away with {source}")
 
 
 def _draw(args: argparse.Namespace, spec: MazeSpec) -> Level:
@@ -155,10 +100,10 @@ def _draw(args: argparse.Namespace, spec: MazeSpec) -> Level:
 
     from lepton_jax.envs.maze import generate, suites
 
-    given = _given(args)
-    count, seed = given.get("count", args.default_count), given.get("seed", 0)
-    if "set" in given:
-        return suites.suite(given["set"], spec, seed, count)
+    asked = given(args)
+    count, seed = asked.get("count", args.default_count), asked.get("seed", 0)
+    if "set" in asked:
+        return suites.suite(asked["set"], spec, seed, count)
     draw = jax.jit(generate.batch, static_argnums=(1, 2))
     return jax.device_get(draw(jax.random.key(seed), spec, count))
 
@@ -197,7 +142,7 @@ def _show(args: argparse.Namespace) -> None:
     elif args.file:
         levels = _read(args.file)
     else:
-        spec = _spec(args)
+        spec = spec_of(args)
         levels = _apart(_draw(args, spec), spec)
     print("\n\n".join(_rows([_block(level, args, n) for n, level in enumerate(levels, start=1)])))
 
@@ -237,7 +182,7 @@ def _make(args: argparse.Namespace) -> None:
         raise ConfigError(f"--out: {args.out} exists; choose another name, or remove it first")
     if not args.out.parent.is_dir():
         raise ConfigError(f"--out: there is no folder {args.out.parent}; make it first")
-    spec = _spec(args)
+    spec = spec_of(args)
     from lepton_jax.envs.maze.text import to_text
 
     levels = _apart(_draw(args, spec), spec)
@@ -283,7 +228,7 @@ def _stats(args: argparse.Namespace) -> None:
         levels = _read(args.file)
         title = f"{args.file}: {_summary(levels)}"
     else:
-        spec = _spec(args)
+        spec = spec_of(args)
         levels = _apart(_draw(args, spec), spec)
         from lepton_jax.envs.maze.suites import describe
 
@@ -328,15 +273,15 @@ def _histogram(lengths: Any) -> list[str]:
 def _table(args: argparse.Namespace) -> None:
     for name in ("file", "overlap", "kind", "size", "min_size"):
         if getattr(args, name, None):
-            flag = "FILE" if name == "file" else _flag(name)
-            raise ConfigError(f"{flag}: --table is of every kind and size, and of no file; leave it away")
+            given_as = "FILE" if name == "file" else flag(name)
+            raise ConfigError(f"{given_as}: --table is of every kind and size, and of no file; leave it away")
     from lepton_jax.envs.maze.measure import steps
     from lepton_jax.envs.maze.spec import KINDS
 
     print("| generator | " + " | ".join(f"{size}x{size}" for size in _TABLE_SIZES) + " |")
     print("|---|" + "--:|" * len(_TABLE_SIZES))
     for kind in KINDS:
-        means = (steps(_draw(args, _spec(args, kind=kind, size=size))).mean() for size in _TABLE_SIZES)
+        means = (steps(_draw(args, spec_of(args, kind=kind, size=size))).mean() for size in _TABLE_SIZES)
         print(f"| {kind} | " + " | ".join(f"{mean:.1f}" for mean in means) + " |", flush=True)
 
 

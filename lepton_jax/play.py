@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli import guarded, read_text
 from lepton_jax.config import ConfigError
+from lepton_jax.level_flags import KNOBS, add_flags, flag, given, spec_of
 from lepton_jax.report import game as games
 
 if TYPE_CHECKING:
     from lepton_jax.envs.maze.level import Level
+    from lepton_jax.envs.maze.spec import MazeSpec
 
 # A control or function sequence, which an arrow key sends, or one byte.
 _KEY = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|O)(?P<arrow>[@-~])|\x1b(?![\[O]|\Z)|[^\x1b]", re.DOTALL)
@@ -147,33 +149,18 @@ def file_levels(path: Path) -> Iterator[tuple[str, Level]]:
     return itertools.cycle(zip(titles, levels, strict=True))
 
 
-def generated_levels(spec: dict[str, Any], seed: int) -> Iterator[tuple[str, Level]]:
-    """Ever new levels.
-
-    Raises:
-      ConfigError: no generator makes such levels.
-    """
+def generated_levels(spec: MazeSpec, seed: int) -> Iterator[tuple[str, Level]]:
+    """Ever new levels."""
     import jax
     import numpy as np
 
     from lepton_jax.envs.maze.generate import batch
-    from lepton_jax.envs.maze.spec import KINDS, MazeSpec
 
-    if spec["kind"] not in KINDS:
-        raise ConfigError(f"--kind {spec['kind']}: there is no such generator; there are {', '.join(KINDS)}")
-    if spec["size"] % 2 == 0 or not 5 <= spec["size"] <= 101:
-        raise ConfigError(f"--size {spec['size']}: expected an odd number from 5 to 101")
-    if not 0.0 <= spec["braid"] <= 1.0:
-        raise ConfigError(f"--braid {spec['braid']}: expected 0 to 1")
     make = jax.jit(batch, static_argnums=(1, 2))
-
-    def endless() -> Iterator[tuple[str, Level]]:
-        for number in itertools.count(1):
-            levels = make(jax.random.fold_in(jax.random.key(seed), number), MazeSpec(**spec), 1)
-            level = jax.tree.map(lambda leaf: np.asarray(leaf)[0], levels)
-            yield f"{spec['kind']}, {spec['size']} x {spec['size']}, seed {seed}: level {number}", level
-
-    return endless()
+    for number in itertools.count(1):
+        levels = make(jax.random.fold_in(jax.random.key(seed), number), spec, 1)
+        level = jax.tree.map(lambda leaf: np.asarray(leaf)[0], levels)
+        yield f"{spec.kind}, {spec.size} x {spec.size}, seed {seed}: level {number}", level
 
 
 def named_levels(name: str, seed: int) -> Iterator[tuple[str, Level]]:
@@ -205,22 +192,22 @@ def main(argv: list[str]) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--levels", type=Path, metavar="FILE", help="levels as text, instead of generated ones")
     source.add_argument("--named", metavar="NAME", help="a maze of the literature, such as Labyrinth")
-    parser.add_argument("--kind", default="perfect", help="generator (default: perfect)")
-    parser.add_argument("--size", type=int, default=13, help="tiles a side, odd (default: 13)")
-    parser.add_argument("--braid", type=float, default=0.0, help="share of inner walls opened, 0 to 1 (default: 0)")
-    parser.add_argument("--seed", type=int, default=0, help="of the levels (default: 0)")
     parser.add_argument("--gamma", type=float, default=0.99, help="discount of return and Q* (default: 0.99)")
     parser.add_argument("--step-cost", type=float, default=0.0, help="taken at every step (default: 0)")
+    add_flags(parser)
     args = parser.parse_args(argv)
+    spec, asked = spec_of(args), given(args)
+    if (args.levels or args.named) and (name := next((name for name in asked if name in KNOBS), None)):
+        raise ConfigError(f"{flag(name)}: is about drawn levels; leave it away with --levels and --named")
     for stream, name in ((sys.stdin, "input"), (sys.stdout, "output")):
         if not stream.isatty():
             raise ConfigError(f"standard {name} is no terminal; play in one, without a pipe or a file in its place")
     if args.levels:
         levels = file_levels(args.levels)
     elif args.named:
-        levels = named_levels(args.named, args.seed)
+        levels = named_levels(args.named, asked.get("seed", 0))
     else:
-        levels = generated_levels({"kind": args.kind, "size": args.size, "braid": args.braid}, args.seed)
+        levels = generated_levels(spec, asked.get("seed", 0))
     first = next(levels)  # compiles the generator: seconds, better spent before the screen goes blank
     with raw_terminal():
         run(itertools.chain([first], levels), games.Rewards(args.gamma, args.step_cost))

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+import re
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import pytest
 
 from lepton_jax import preset
 from lepton_jax.cli import parse_config
-from lepton_jax.config import Config, ConfigError
+from lepton_jax.config import Config, ConfigError, EnvConfig
 from lepton_jax.presets import PRESETS, from_preset
 from lepton_jax.settings import overlay, parse_toml, to_toml
 from lepton_jax.validate import validate
@@ -129,6 +131,19 @@ BAD_VALUES = {
     "env.refresh_every": (0,),
     "env.braid": (-0.1, 1.1, math.nan),
     "env.slip": (-0.1, 1.1, math.nan),
+    "env.sticky": (-0.1, 1.1, math.nan),
+    "env.lava": (-0.1, 1.1, math.nan),
+    "env.time_decay": (-0.1, 1.1, math.nan),
+    "env.min_size": (5, 6, 9, -1),
+    "env.density": (0.3, math.nan),
+    "env.chambers": (-1, 2),
+    "env.min_distance": (-1, 2**15),
+    "env.max_distance": (-1, 2**15),
+    "env.goals": (0, 10),
+    "env.goal_ratio": NOT_FINITE,
+    "env.wall_penalty": NOT_FINITE,
+    "env.lava_penalty": NOT_FINITE,
+    "env.shaping": NOT_FINITE,
     "env.time_limit": (-1, 65536),
     "env.goal_reward": NOT_FINITE,
     "env.step_cost": NOT_FINITE,
@@ -201,3 +216,40 @@ def test_not_toml():
 def test_settings_do_without_jax():
     code = "import sys, lepton_jax.cli, lepton_jax.config; sys.exit('jax' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_choices_are_those_of_the_mazes():
+    """The settings and the modules that obey them name the same things."""
+    from lepton_jax.envs.maze import rules, spec
+
+    choices = {name: get_args(hint) for name, hint in get_type_hints(EnvConfig).items()}
+    assert choices["generator"] == spec.KINDS
+    assert choices["weights"] == spec.WEIGHTS
+    assert choices["ends"] == spec.ENDS
+    assert choices["observation"] == rules.OBSERVATIONS
+    assert choices["actions"] == tuple(rules.ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"occlusion": True}, "env.occlusion"),
+        ({"actions": "oriented"}, "does not show where the agent looks"),
+        ({"observation": "egocentric"}, "env.view = 0 is out of range"),
+        ({"observation": "egocentric", "view": 17, "size": 13}, "3 to 15"),
+        ({"observation": "vector", "lava": 0.1}, "shows one goal and walls only"),
+        ({"moving_goal": True, "shaping": 0.1}, "env.shaping"),
+        (
+            {"generator": "caves", "braid": 0.1},
+            "expected 0: caves has nothing to braid",
+        ),
+        ({"generator": "caves", "weights": "smooth"}, "env.weights"),
+        ({"generator": "perfect", "density": 0.5}, "env.density"),
+        ({"size": 13, "min_size": 5}, "use --env.no-held-out"),
+        ({"min_distance": 9, "max_distance": 8}, "env.max_distance"),
+        ({"door": True, "max_distance": 2}, "env.max_distance"),
+    ],
+)
+def test_mazes_whose_settings_do_not_belong_together(changes, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        validate(overlay(from_preset("maze9"), {"env": changes}, "test"))

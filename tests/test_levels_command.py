@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import lepton_jax
-from lepton_jax import levels
+from lepton_jax import level_flags, levels
 from lepton_jax.config import ConfigError
-from lepton_jax.envs.maze import generate, suites
+from lepton_jax.envs.maze import generate, spec, suites
 from lepton_jax.envs.maze.level import LevelError
-from lepton_jax.envs.maze.spec import KINDS, MazeSpec
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.text import from_text, to_text
 
 ROOT = Path(lepton_jax.__file__).parent.parent
@@ -152,11 +152,11 @@ def test_stats_of_a_file_by_hand(place, capsys):
 
 def test_the_table_by_plain_search(monkeypatch, capsys):
     monkeypatch.setattr(levels, "_TABLE_SIZES", (7,))
-    monkeypatch.setattr(generate, "KINDS", ("perfect", "backtracker"))
+    monkeypatch.setattr(spec, "KINDS", ("perfect", "backtracker"))
     levels.main(["stats", "--table", "--count", "64", "--seed", "3"])
     rows = ["| generator | 7x7 |", "|---|--:|"]
     draw = jax.jit(generate.batch, static_argnums=(1, 2))
-    for kind in KINDS:
+    for kind in spec.KINDS:
         drawn = jax.device_get(draw(jax.random.key(3), MazeSpec(7, kind=kind), 64))
         ways = zip(drawn.walls, drawn.start.tolist(), drawn.goal.tolist(), strict=True)
         mean = np.mean([plain_steps(walls, goal).reshape(-1)[start] for walls, start, goal in ways])
@@ -165,9 +165,9 @@ def test_the_table_by_plain_search(monkeypatch, capsys):
 
 
 def test_flags_are_the_knobs_of_a_maze():
-    assert set(levels._KNOBS) == set(MazeSpec._fields)
+    assert set(level_flags.KNOBS) == set(MazeSpec._fields)
     args = levels._parser().parse_args(["show", "--kind", "caves", "--density", "0.4", "--door", "--goals", "2"])
-    assert levels._spec(args) == MazeSpec(13, kind="caves", density=0.4, door=True, goals=2)
+    assert level_flags.spec_of(args) == MazeSpec(13, kind="caves", density=0.4, door=True, goals=2)
 
 
 @pytest.mark.parametrize("command", ["", "show", "make", "check", "stats"])
@@ -210,6 +210,6 @@ def test_every_faulty_file_is_told_with_status_2(place):
 
 
 def test_a_spec_without_levels_is_told(place):
-    with pytest.raises(LevelError, match="size 8"):
+    with pytest.raises(ConfigError, match="--size 8: expected an odd number"):
         levels.main(["show", "--size", "8"])
     assert to_text(from_text(TWO)) == TWO

@@ -16,6 +16,7 @@ import pytest
 
 from lepton_jax.envs.maze import rules
 from lepton_jax.envs.maze.level import Level, stack
+from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.text import from_str
 from lepton_jax.play import Solver, file_levels, generated_levels, keys_in, main, named_levels
 from lepton_jax.report.game import MOVE_KEYS, Game, Place, Rewards, begin, press, screen, shortest
@@ -158,7 +159,7 @@ def test_level_sources(tmp_path):
     drawn = [next(levels) for levels in [file_levels(file)] for _ in range(3)]
     assert [title for title, _ in drawn] == ["two.txt: level 1 of 2", "two.txt: level 2 of 2", "two.txt: level 1 of 2"]
     assert [int(level.start) for _, level in drawn] == [6, 8, 6]
-    title, level = next(generated_levels({"kind": "perfect", "size": 7, "braid": 0.0}, 3))
+    title, level = next(generated_levels(MazeSpec(7), 3))
     assert (title, level.walls.shape) == ("perfect, 7 x 7, seed 3: level 1", (7, 7))
     assert len(shortest(level, int(level.start), False)) > 1
     title, level = next(named_levels("Labyrinth", 0))
@@ -166,16 +167,16 @@ def test_level_sources(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("flags", "told"),
     [
-        ({"kind": "spiral", "size": 9}, "--kind spiral: there is no such generator; there are perfect"),
-        ({"kind": "perfect", "size": 8}, "--size 8: expected an odd number from 5 to 101"),
-        ({"kind": "perfect", "size": 9, "braid": 1.5}, "--braid 1.5: expected 0 to 1"),
+        (["--size", "8"], "--size 8: expected an odd number from 5 to 255"),
+        (["--braid", "1.5"], "--braid 1.5: expected a share from 0 to 1"),
+        (["--named", "Labyrinth", "--size", "9"], "--size: is about drawn levels; leave it away"),
     ],
 )
-def test_levels_that_no_generator_makes(spec, told):
+def test_levels_that_cannot_be_had(flags, told):
     with pytest.raises(ValueError, match=told):
-        generated_levels({"braid": 0.0, **spec}, 0)
+        main(flags)
 
 
 class Terminal:
