@@ -17,8 +17,6 @@ from lepton_jax import evaluate, train
 from lepton_jax.config import Config
 from lepton_jax.settings import overlay, parse_toml
 
-pytestmark = pytest.mark.xdist_group("commands")  # one process makes what they share
-
 ROOT = Path(lepton_jax.__file__).parent.parent
 TINY = """
 total_steps = 2000

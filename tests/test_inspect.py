@@ -16,8 +16,6 @@ from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.engine.launch import begin
 from lepton_jax.engine.run import go
 
-pytestmark = pytest.mark.xdist_group("inspect")  # one process makes what they share
-
 ROOT = Path(lepton_jax.__file__).parent.parent
 
 

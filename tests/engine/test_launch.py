@@ -23,8 +23,6 @@ from lepton_jax.engine.launch import Launch, begin, go_on, runnable
 from lepton_jax.engine.run import go
 from lepton_jax.settings import overlay, to_toml
 
-pytestmark = pytest.mark.xdist_group("launch")  # one process makes what they share
-
 
 class Told:
     """An observer that keeps what it is told."""

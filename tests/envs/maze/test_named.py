@@ -9,8 +9,6 @@ from lepton_jax.envs.maze import named
 from lepton_jax.envs.maze.level import LevelError
 from lepton_jax.envs.maze.text import to_str
 
-pytestmark = pytest.mark.xdist_group("named")  # one process makes what they share
-
 # sha256 of the level files, written down when they were compared with the package they come from.
 LAYOUTS = {
     "SixteenRooms": "1500e3188dc7b4797fffc70b790b78b5aca8d0ddfc522cb8190ee6632f42642f",

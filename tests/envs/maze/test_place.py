@@ -10,8 +10,6 @@ from lepton_jax.envs.maze.generate import batch
 from lepton_jax.envs.maze.level import Level
 from lepton_jax.envs.maze.spec import MazeSpec
 
-pytestmark = pytest.mark.xdist_group("place")  # one process makes what they share
-
 draw = jax.jit(batch, static_argnums=(1, 2))
 
 

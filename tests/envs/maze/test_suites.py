@@ -8,8 +8,6 @@ from lepton_jax.envs.maze import suites
 from lepton_jax.envs.maze.level import SPLITS, LevelError, digest, split_of
 from lepton_jax.envs.maze.spec import MazeSpec
 
-pytestmark = pytest.mark.xdist_group("suites")  # one process makes what they share
-
 
 @pytest.mark.parametrize(
     ("spec", "name", "seed", "held_out", "expected"),

@@ -13,8 +13,6 @@ import lepton_jax
 from bench import crash, disk, flip, fuzz
 from lepton_jax.engine.folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("never_lost")  # one process makes what they share
-
 ROOT = Path(lepton_jax.__file__).parent.parent
 
 
