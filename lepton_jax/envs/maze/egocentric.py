@@ -43,13 +43,13 @@ def _seen(places: jax.Array, state: State, rules: Rules) -> Grid:
     k, half = rules.view, rules.view // 2
     row, column = row_column(state.site, rules)
     if not rules.oriented:
-        rows = window(places, (row - half, column - half), (k, k), half, rules)
+        rows = window(places, (half - row, half - column), (k, k), half, rules)
         return _unpacked(rows, k)
     heading = state.heading
     # The square ahead: its corner depends on where the agent looks.
     above = jnp.where(heading == 0, k - 1, jnp.where(heading == 2, 0, half))
     left = jnp.where(heading == 3, k - 1, jnp.where(heading == 1, 0, half))
-    square = _unpacked(window(places, (row - above, column - left), (k, k), k - 1, rules), k)
+    square = _unpacked(window(places, (above - row, left - column), (k, k), k - 1, rules), k)
     last = k - 1
     return [
         [

@@ -68,7 +68,7 @@ def _centred(state: State, rules: Rules) -> jax.Array:
     rows, columns = _window(rules)
     above, left = rows // 2, columns // 2
     (row, column), cells = row_column(state.site, rules), rows * columns
-    around = lambda places: window(places, (row - above, column - left), (rows, columns), above, rules)
+    around = lambda places: window(places, (above - row, left - column), (rows, columns), above, rules)
 
     def place(site: jax.Array, plane: int) -> jax.Array:
         there = row_column(site, rules)
@@ -113,7 +113,7 @@ def _rgb(state: State, rules: Rules) -> jax.Array:
 def _vector(state: State, rules: Rules) -> jax.Array:
     h, w = rules.height - 2, rules.width - 2
     (row, column), (goal_row, goal_column) = row_column(state.site, rules), row_column(state.goal, rules)
-    around = window(state.free, (row - h + 1, column - w + 1), (2 * h - 1, 2 * w - 1), h - 1, rules)
+    around = window(state.free, (h - 1 - row, w - 1 - column), (2 * h - 1, 2 * w - 1), h - 1, rules)
 
     def run(down: int, right: int) -> jax.Array:
         open_, length = jnp.ones_like(row, bool), jnp.zeros_like(row)

@@ -28,29 +28,29 @@ def rows_of(places: jax.Array, rules: Rules) -> list[Row]:
 
 
 def window(
-    places: jax.Array, corner: tuple[jax.Array, jax.Array], shape: tuple[int, int], beyond: int, rules: Rules
+    places: jax.Array, origin: tuple[jax.Array, jax.Array], shape: tuple[int, int], beyond: int, rules: Rules
 ) -> list[Row]:
     """The rows of a window on a set of sites; nothing is set outside the map.
 
     Args:
       places: uint32 (words, N).
-      corner: row and column of the window's first place among the inner cells, int32 (N,); may be negative.
+      origin: row and column, in the window, of the first inner cell, int32 (N,); may be negative.
       shape: rows and columns of the window.
-      beyond: how far above the map, at most, ``corner`` may lie; as far its last row may lie below the map.
+      beyond: the largest row of ``origin``; as far the last row of the window may lie below the map.
       rules: static.
     """
     inner = rows_of(places, rules)
     blank = [[jnp.zeros_like(places[0])] * len(inner[0])] * beyond
     found = [*blank, *inner, *blank]
-    # Window row i is row i + corner: drop corner + beyond rows in front, by binary stages.
+    # Window row i is inner row i - origin: drop beyond - origin rows in front, by binary stages.
     for stage in range((len(found) - shape[0]).bit_length()):
-        drop = ((corner[0] + beyond) >> stage) & 1 == 1
+        drop = ((beyond - origin[0]) >> stage) & 1 == 1
         later = [*found[1 << stage :], *[[jnp.zeros_like(places[0])] * len(inner[0])] * (1 << stage)][: len(found)]
         found = [
             [jnp.where(drop, new, old) for new, old in zip(below, row, strict=True)]
             for below, row in zip(later, found, strict=True)
         ]
-    return [slide(row, -corner[1], shape[1]) for row in found[: shape[0]]]
+    return [slide(row, origin[1], shape[1]) for row in found[: shape[0]]]
 
 
 def slide(row: Row, by: int | jax.Array, columns: int) -> Row:
