@@ -40,7 +40,7 @@ class MazeSpec(NamedTuple):
 
 
 # Share of wall where none is asked for.
-DENSITY = {"blocks": 0.3, "crossings": 0.5, "caves": 0.45}
+DENSITY = {"blocks": 0.3, "crossings": 0.5, "caves": 0.4}
 DOOR_DISTANCE = 3  # fewest steps to a goal behind a door: the way has a cell for the key and one for the door
 
 
