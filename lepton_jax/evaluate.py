@@ -34,7 +34,10 @@ def main(argv: list[str]) -> None:
         help="set of levels (default: test); named is the test mazes of the literature, a line each",
     )
     where.add_argument(
-        "--levels", type=Path, metavar="FILE", help="levels as text: '#', ' ', 'S', 'G'; blank lines between them"
+        "--levels",
+        type=Path,
+        metavar="FILE",
+        help="levels as text: '#', ' ', 'S', 'G', '~', 'K', 'D', '2' to '9'; blank lines between them",
     )
     parser.add_argument(
         "--policy",
