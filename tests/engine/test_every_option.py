@@ -14,7 +14,7 @@ from lepton_jax.settings import overlay
 
 TINY = {
     "total_steps": 2000, "log_points": 2, "display": "quiet",
-    "env": {"size": 7, "num_envs": 16, "pool": 32, "refresh_levels": 16, "refresh_every": 8},
+    "env": {"size": 7, "num_envs": 16, "levels": 32},
     "net": {"width": 8, "depth": 1},
     "replay": {"capacity": 2048, "batch_size": 32, "collect": 1, "updates": 1, "warmup": 256},
     "eval": {"validation_levels": 8, "test_levels": 8},
