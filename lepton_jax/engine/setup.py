@@ -132,7 +132,7 @@ def _given_set(config: Config, setup: Setup, levels: Level, source: str) -> tupl
         raise ConfigError(
             f"{source}: levels of {height} x {width} cells give observations of shape {spec.shape}, but the network "
             f"takes {wanted.shape}: it was trained on {config.env.size} x {config.env.size}; use levels of at most "
-            "that size, or train with --env.view K, which sees a window of fixed size"
+            "that size, or train with --env.observation centred --env.view K, which sees a window of fixed size"
         )
     env = world.make_env(level_rules, levels.walls.shape[0])
     return env, _packed(source, levels, level_rules)
