@@ -17,19 +17,25 @@ from lepton_jax.presets import from_preset
 from lepton_jax.settings import overlay
 
 # On a GPU the presets made for it are measured as well.
-PRESETS = {"quick": 150e3, "maze9": None, "cartpole as purejaxrl": 45e3}
-GPU_PRESETS = {"maze13": None}
+PRESETS = {
+    **{"quick": 150e3, "quick pqn": 350e3, "maze9": None, "maze9 pqn": None},
+    **{"cartpole as purejaxrl": 45e3, "cartpole pqn": None, "breakout": None, "breakout pqn": None},
+}
+GPU_PRESETS = {"maze13": None, "maze13 pqn": None}
 
 
 def rows(quick: bool) -> list[dict[str, Any]]:
     presets = PRESETS | (GPU_PRESETS if jax.default_backend() == "gpu" else {})
     subjects, compiles = {}, []
     for name, asked in presets.items():
-        config = peer_cartpole() if name == "cartpole as purejaxrl" else from_preset(name)
+        preset, _, kind = name.partition(" ")
+        config = peer_cartpole() if kind == "as purejaxrl" else from_preset(preset, kind or "dqn")
         call, work, seconds, size = chunk(config)
         subjects[f"train {name}"] = Subject(call, work, "env-steps/s", asked)
         compiles.append(row(f"compile {name}", "s", [seconds], 6.0 if name == "quick" else None))
-        compiles.append(row(f"replay {name}", "bytes/transition", [size], 32.0 if name == "maze13" else None))
+        compiles.append(
+            row(f"replay {name}", "bytes/transition", [size], 32.0 if name in ("maze13", "maze13 pqn") else None)
+        )
     thirteen = from_preset("maze13")
     program = make_program(thirteen, make_setup(thirteen).env, make_setup(thirteen).agent)
     like = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), make_hypers(thirteen, program.shape))

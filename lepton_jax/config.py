@@ -61,11 +61,13 @@ class EnvConfig:
 class NetConfig:
     """The network."""
 
-    kind: Literal["mlp", "conv"] = "mlp"  # conv reads observations as (channels, rows, columns)
+    kind: Literal["mlp", "conv", "think"] = "mlp"  # conv, think read (planes, rows, columns); think, maps of any size
+    memory: Literal["none", "gru", "lstm"] = "none"  # of the episode so far, behind the hidden layers; of their width
     width: int = 128  # units of each hidden layer
     depth: int = 2  # hidden layers; 0 = one linear layer
-    channels: int = 32  # conv: channels of each convolution
+    channels: int = 32  # conv, think: channels of each convolution
     conv_depth: int = 2  # conv: 3x3 convolutions before the hidden layers
+    iterations: int = 16  # think: passes over the map before the hidden layers
     layer_norm: bool = False  # normalise each hidden layer before its activation
     dueling: bool = True  # value and advantage heads (Wang et al. 2016)
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the torso's arithmetic; parameters stay float32
@@ -75,13 +77,21 @@ class NetConfig:
 class AgentConfig:
     """How the agent learns."""
 
-    kind: Literal["dqn"] = "dqn"
+    kind: Literal["dqn", "pqn"] = "dqn"  # pqn: no replay, no target network (Gallici et al. 2024)
     gamma: float = 0.99  # discount
-    n_step: int = 3  # steps of reward before the bootstrap
-    double: bool = True  # the online network picks the bootstrap action (van Hasselt et al. 2016)
+    n_step: int = 3  # dqn: steps of reward before the bootstrap; with net.memory lam takes its place
+    lam: float = 0.65  # pqn, or dqn with net.memory: lambda of Q(lambda); 0 = one step, 1 = all that follow
+    epochs: int = 2  # pqn: passes over each rollout
+    minibatches: int = 8  # pqn: gradient steps a pass
+    double: bool = True  # dqn: the online network picks the bootstrap action (van Hasselt et al. 2016)
+    munchausen: bool = False  # dqn: soft values and a log-policy bonus (Vieillard et al. 2020), instead of double
+    munchausen_alpha: float = 0.9  # weight of the bonus
+    munchausen_temperature: float = 0.03  # of the policy behind it
+    munchausen_clip: float = -1.0  # least temperature x log-probability
+    symmetry: bool = False  # learn from each sample as seen through one of the world's symmetries
     loss: Literal["huber", "squared"] = "huber"
     huber_delta: float = 1.0  # where the Huber loss turns linear
-    target: Literal["polyak", "periodic"] = "polyak"  # how the target network follows
+    target: Literal["polyak", "periodic"] = "polyak"  # dqn: how the target network follows
     tau: float = 0.005  # polyak: rate per gradient step
     target_period: int = 500  # periodic: gradient steps between copies
     optimizer: Literal["adam", "radam"] = "adam"
@@ -100,13 +110,18 @@ class AgentConfig:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """One iteration: ``collect`` steps of every environment, then ``updates`` gradient steps."""
+    """One iteration: ``collect`` steps of every environment, then ``updates`` gradient steps on what is remembered.
+
+    PQN remembers the last iteration only, its rollout, and has but ``collect`` of these.
+    """
 
     capacity: int = 262_144  # transitions kept; rounded down to whole iterations
     batch_size: int = 1024  # transitions a gradient step
     collect: int = 2  # steps of every environment an iteration
     updates: int = 2  # gradient steps an iteration
     warmup: int = 16_384  # transitions gathered by random actions before learning; rounded up to whole iterations
+    sequence: int = 16  # net.memory: steps in a row that are learned from, a multiple of collect
+    burn_in: int = 8  # net.memory: steps before them that only refresh the memory, a multiple of collect
 
 
 @dataclass(frozen=True)
@@ -155,7 +170,11 @@ class Hypers(NamedTuple):
     """The traced scalars: floats here, strong float32 behind the engine's door. A sweep gives each a lane axis."""
 
     gamma: Scalar
+    lam: Scalar
     huber_delta: Scalar
+    munchausen_alpha: Scalar
+    munchausen_temperature: Scalar
+    munchausen_clip: Scalar
     tau: Scalar
     lr: Scalar
     lr_end: Scalar

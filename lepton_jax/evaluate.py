@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,14 @@ def main(argv: list[str]) -> None:
         help="which policy (default: final); latest is that of the newest checkpoint, also of a run that has not ended",
     )
     parser.add_argument("--episodes", type=int, default=100, help="with --suite named: episodes a maze (default: 100)")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="play suites of mazes of N x N, whatever it was trained on"
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="net.kind think: N passes over the map")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    config = read_run(args.run)
+    trained = read_run(args.run)
+    config = _changed(trained, args)
     if args.levels and config.env.id != MAZE:
         raise ConfigError(
             f"--levels: {args.run} was trained on {config.env.id}, which has no levels; leave --levels away"
@@ -62,7 +68,7 @@ def main(argv: list[str]) -> None:
     if args.suite == "named" and text is None:
         _print_named(evaluate_named(config, place, args.episodes), args)
         return
-    figures = evaluate(config, place, args.suite, text, str(args.levels))
+    figures = evaluate(config, place, args.suite, text, str(args.levels), trained)
     from lepton_jax.engine.metrics import to_json
 
     if args.json:
@@ -72,6 +78,22 @@ def main(argv: list[str]) -> None:
     for name, value in figures.items():
         if isinstance(value, float):
             print(f"{name:<14}{value:>10.3f}")
+
+
+def _changed(config: Config, args: argparse.Namespace) -> Config:
+    """The run's settings with those that the flags change; ConfigError where a flag has nothing to change."""
+    env, net = config.env, config.net
+    if args.size is not None:
+        if env.id != MAZE or args.levels or args.suite == "named":
+            raise ConfigError("--size: is for the suites train, validation and test of mazes; leave it away")
+        env = dataclasses.replace(env, size=args.size, min_size=0)
+    if args.iterations is not None:
+        if net.kind != "think":
+            raise ConfigError(
+                f"--iterations: {args.run} was trained with net.kind = {net.kind!r}, which makes no passes"
+            )
+        net = dataclasses.replace(net, iterations=args.iterations)
+    return validate(dataclasses.replace(config, env=env, net=net))
 
 
 def read_run(folder: Path) -> Config:
@@ -112,12 +134,22 @@ def find_policy(folder: RunFolder, policy: str) -> tuple[Path, str]:
 
 
 def evaluate(
-    config: Config, place: tuple[Path, str], suite: str, level_text: str | None, source: str
+    config: Config, place: tuple[Path, str], suite: str, level_text: str | None, source: str, trained: Config
 ) -> dict[str, Any]:
-    """The figures of the policy at ``place`` on a set of levels, or on the levels in ``level_text``."""
-    from lepton_jax.engine.evaluation import Evaluator
-    from lepton_jax.engine.setup import file_set, level_set
+    """The figures of the policy at ``place`` on a set of levels, or on the levels in ``level_text``.
 
+    ``trained`` are the settings of the run, ``config`` those that it is now to be judged with.
+    """
+    from lepton_jax.engine.evaluation import Evaluator
+    from lepton_jax.engine.setup import file_set, level_set, make_setup, takes
+
+    if config.env != trained.env:
+        given, was = (make_setup(each).env.observation for each in (config, trained))
+        if not takes(config, given, was):
+            raise ConfigError(
+                f"--size {config.env.size}: observations of shape {given.shape}, but the network takes {was.shape}; "
+                "other sizes are for net.kind 'think' and for policies that see a window (env.view)"
+            )
     setup, hypers, agent_state, env_steps = _load(config, place)
     if level_text is not None:
         env, levels = file_set(config, setup, level_text, source)

@@ -38,6 +38,9 @@ def validate(config: Config) -> Config:
     check(0.0 <= c.agent.weight_decay < math.inf, "agent.weight_decay", "0 or more")
     check(0.0 <= c.agent.eps_ladder_power < math.inf, "agent.eps_ladder_power", "0 or more")
     check(c.replay.warmup >= 0, "replay.warmup", "0 or more")
+    check(0 <= c.replay.burn_in <= 2**16, "replay.burn_in", "0 to 65536")
+    check(0.0 < c.agent.munchausen_temperature < math.inf, "agent.munchausen_temperature", "a positive number")
+    check(-math.inf < c.agent.munchausen_clip <= 0.0, "agent.munchausen_clip", "0 or less")
     longest = c.total_steps * c.log_points  # beyond it not one log point would fall into the run
     check(
         0 <= c.schedule_steps <= longest, "schedule_steps", f"0 (total_steps) to total_steps x log_points = {longest}"
@@ -46,19 +49,53 @@ def validate(config: Config) -> Config:
     check(c.checkpoint.every_iterations >= 0, "checkpoint.every_iterations", "0 (by time) or a number of iterations")
     check(c.checkpoint.best >= 0, "checkpoint.best", "0 or more")
     check(c.shards >= 0, "shards", "0 (as many as pay) or more")
-    for name in ("env.num_envs", "replay.batch_size"):
-        check(look_up(c, name) % max(c.shards, 1) == 0, name, f"a multiple of shards = {c.shards}")
     most = (2**31 - 1) * env.num_envs * c.replay.collect  # iterations are counted in 32 bits
     check(c.total_steps + c.replay.warmup < most, "total_steps", f"less than {most}, replay.warmup included")
-    rows = (c.agent.n_step + 1) * env.num_envs
-    check(
-        c.replay.capacity >= rows + env.num_envs * c.replay.collect,
-        "replay.capacity",
-        f"more than {rows} (agent.n_step + 1 rows of env.num_envs) and an iteration",
-    )
+    check(env.num_envs % max(c.shards, 1) == 0, "env.num_envs", f"a multiple of shards = {c.shards}")
+    check(not c.agent.symmetry or c.net.memory == "none", "agent.symmetry", "False with net.memory: what an agent "
+          "remembers it has seen from one side")  # fmt: skip
+    (_check_pqn if c.agent.kind == "pqn" else _check_dqn)(c, check)
     if env.id == MAZE:
         _check_maze(c, check)
     return config
+
+
+def _check_pqn(c: Config, check: Callable[[bool, str, str], None]) -> None:
+    parts = c.agent.minibatches * max(c.shards, 1)
+    if c.net.memory == "none":
+        rows, what = c.env.num_envs * c.replay.collect, "env.num_envs x replay.collect"
+    else:
+        rows, what = c.env.num_envs, "env.num_envs (of which a minibatch has whole ones, with net.memory)"
+    shards = f" x shards = {parts}" if c.shards > 1 else ""
+    check(rows % parts == 0, "agent.minibatches", f"a number that{shards} divides {what} = {rows}")
+    check(not c.agent.munchausen, "agent.munchausen", "False: it is for dqn")
+
+
+def _check_dqn(c: Config, check: Callable[[bool, str, str], None]) -> None:
+    envs, collect, shards = c.env.num_envs, c.replay.collect, max(c.shards, 1)
+    if c.net.memory == "none":
+        rows, what = c.agent.n_step, "agent.n_step"
+        check(c.replay.batch_size % shards == 0, "replay.batch_size", f"a multiple of shards = {c.shards}")
+        check(
+            not c.agent.munchausen or c.agent.n_step == 1,
+            "agent.n_step",
+            "1 with agent.munchausen, whose bonus belongs to each step",
+        )
+    else:
+        rows, what = c.replay.burn_in + c.replay.sequence, "replay.burn_in + replay.sequence"
+        for name in ("replay.sequence", "replay.burn_in"):
+            check(look_up(c, name) % collect == 0, name, f"a multiple of replay.collect = {collect}")
+        each = c.replay.sequence * shards
+        check(
+            c.replay.batch_size % each == 0,
+            "replay.batch_size",
+            f"a multiple of {each}, replay.sequence{' x shards' * (shards > 1)}, for it counts transitions",
+        )
+    check(
+        c.replay.capacity >= (rows + 1 + collect) * envs,
+        "replay.capacity",
+        f"more than {(rows + 1) * envs} ({what} + 1 rows of env.num_envs) and an iteration",
+    )
 
 
 def maze_spec(env: EnvConfig) -> MazeSpec:
@@ -117,7 +154,7 @@ def _check_maze(c: Config, check: Callable[[bool, str, str], None]) -> None:
             "env.pool",
             f"a multiple of env.refresh_levels = {env.refresh_levels}",
         )
-    check(c.net.kind != "conv" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
+    check(c.net.kind == "mlp" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
 
 
 # Counts start at 1; the largest is what 32 bits number, or far beyond what a run can hold.
@@ -128,7 +165,9 @@ _COUNTS = {
     **dict.fromkeys(("env.pool", "env.refresh_levels"), 2**26),
     **dict.fromkeys(("env.num_envs", "replay.batch_size"), 2**24),
     **dict.fromkeys(("eval.validation_levels", "eval.test_levels", "eval.episodes"), 2**24),
-    **dict.fromkeys(("net.width", "net.channels", "agent.n_step", "replay.collect", "replay.updates"), 2**16),
+    **dict.fromkeys(("net.width", "net.channels", "net.iterations", "agent.n_step"), 2**16),
+    **dict.fromkeys(("agent.epochs", "agent.minibatches"), 2**16),
+    **dict.fromkeys(("replay.collect", "replay.updates", "replay.sequence"), 2**16),
     "net.conv_depth": 100,
 }
 _SEEDS = ("seed", "env.level_seed")
@@ -136,7 +175,15 @@ _FINITE = (
     *("env.goal_reward", "env.goal_ratio", "env.step_cost", "env.wall_penalty", "env.lava_penalty", "env.shaping"),
 )
 _SHARES = (
-    *("agent.gamma", "agent.tau", "agent.eps_start", "agent.eps_end", "agent.eps_fraction"),
+    *(
+        "agent.gamma",
+        "agent.lam",
+        "agent.munchausen_alpha",
+        "agent.tau",
+        "agent.eps_start",
+        "agent.eps_end",
+        "agent.eps_fraction",
+    ),
     *("env.slip", "env.sticky", "env.braid", "env.lava", "env.time_decay"),
 )
 

@@ -37,12 +37,15 @@ class Probe(NamedTuple):
     ]  # (place, action) -> (place reached, reward, terminated)
     q: np.ndarray  # float (places, actions): the right values with discount GAMMA; NaN where nothing can be learned
     time_limit: int = 100
+    shown: tuple[int, ...] = ()  # what is seen of each place; () where each looks like no other
 
 
 def make_env(probe: Probe) -> VectorEnv:
     """A probe as a VectorEnv. Slot i of a reset begins at ``starts[i % len(starts)]``."""
     places, num_actions = probe.q.shape
     begin = jnp.array(probe.starts, jnp.uint8)
+    shown = np.array(probe.shown or range(places))
+    looks = int(shown.max()) + 1
 
     def reset(key: jax.Array, worlds: Any, n: int, hypers: Any, slots: jax.Array | None = None) -> Corridor:
         del worlds, hypers
@@ -62,14 +65,14 @@ def make_env(probe: Probe) -> VectorEnv:
 
     return VectorEnv(
         name=probe.name,
-        observation=jax.ShapeDtypeStruct((places,), jnp.float32),
+        observation=jax.ShapeDtypeStruct((looks,), jnp.float32),
         num_actions=num_actions,
         time_limit=probe.time_limit,
         worlds=lambda level_key: (),
         refresh=None,
         reset=reset,
         step=step,
-        observe=lambda episode, place, worlds: jax.nn.one_hot(place, places),
+        observe=lambda episode, place, worlds: jax.nn.one_hot(jnp.asarray(shown)[place], looks),
         record=lambda state: ((), state.place),
     )
 
@@ -130,6 +133,24 @@ def truncation_leak(time_limit: int) -> Probe:
     step = lambda place, action: (jnp.minimum(place + 1, last), place < last, False)
     values = [(1.0 - GAMMA**left) / (1.0 - GAMMA) for left in range(last, -1, -1)]
     return Probe("truncation leak", (0, last), step, np.array(values)[:, None], time_limit)
+
+
+def recall(steps: int) -> Probe:
+    """One of two cues is seen, and ``steps`` steps later but a question: the action that names the cue pays 1, else -1.
+
+    Whoever does not remember gets 0 on average, whatever the policy.
+    """
+    last = steps  # place of the question, for the first cue; the second has as many places again
+
+    def step(place: jax.Array, action: jax.Array) -> tuple[Any, Any, Any]:
+        asked = place % (steps + 1) == last
+        right = jnp.where(action == place // (steps + 1), 1.0, -1.0)
+        return jnp.where(asked, place, place + 1), jnp.where(asked, right, 0.0), asked
+
+    chain = [[GAMMA**left, GAMMA**left] for left in range(steps, 0, -1)]
+    q = np.array([*chain, [1.0, -1.0], *chain, [-1.0, 1.0]])
+    middle = [2] * (steps - 1)
+    return Probe("recall", (0, steps + 1), step, q, steps + 1, (0, *middle, 3, 1, *middle, 3))
 
 
 def all_probes(n_step: int, time_limit: int) -> list[Probe]:

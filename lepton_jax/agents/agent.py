@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 
@@ -18,6 +18,20 @@ class Batch(NamedTuple):
     next_observation: jax.Array  # (B, ...): k steps later; anything where discount is 0
 
 
+class Sequence(NamedTuple):
+    """T steps in a row of B environments, over the ends of episodes."""
+
+    observation: jax.Array  # (T + 1, B, ...): the last one is what the last step led to
+    action: jax.Array  # int32 (T, B)
+    reward: jax.Array  # float32 (T, B)
+    discount: jax.Array  # float32 (T, B): gamma, or 0 where the episode terminated
+    ended: jax.Array  # bool (T, B): terminated or truncated; the next observation begins another episode
+    truncated: jax.Array  # bool (T, B)
+    # (S, B, ...): what truncated steps reached. S divides T; of the T / S steps of a group at most one is truncated.
+    reached: jax.Array
+    carry: Any  # of the B environments, before the first observation
+
+
 class Agent(NamedTuple):
     """An agent, like an optax transformation: a record of pure functions. B environments or transitions at once.
 
@@ -29,9 +43,10 @@ class Agent(NamedTuple):
     carry: Callable[[int], Any]  # (B) -> carry of B environments: recurrence, exploration; () if none
     q_values: Callable[..., Any]  # (agent state, carry, observation, first) -> (float32 (B, A), carry)
     act: Callable[..., Any]  # (agent state, carry, observation, first, key, epsilon) -> (int32 (B,), carry)
-    learn: Callable[
-        ..., Any
-    ]  # (agent state, Batch, key, hypers, average) -> (agent state, priority (B,) or None, metrics)
+    # (agent state, Batch or Sequence, key, hypers, average) -> (agent state, priority (B,) or None, metrics)
+    learn: Callable[..., Any]
+    # What ``learn`` takes: a Batch of replayed transitions, a Sequence from replay, or all of the last rollout as one.
+    learns_from: Literal["transitions", "sequences", "rollout"]
     metrics: tuple[str, ...]  # the names of what learn reports, each float32 ()
     policy: Callable[[Any], Any]  # (agent state) -> the part that acts, which is saved as the policy
     with_policy: Callable[[Any, Any], Any]  # (agent state, policy) -> agent state

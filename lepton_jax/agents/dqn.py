@@ -1,4 +1,5 @@
-"""DQN (Mnih et al. 2015) with the options that made it good: Double, dueling, n-step, Polyak-averaged target."""
+"""DQN (Mnih et al. 2015) with the options that made it good: Double, dueling, n-step, Polyak-averaged target; with a
+memory, the recurrent DQN of R2D2 (Kapturowski et al. 2019): stored state, burn-in, sequences."""
 
 from __future__ import annotations
 
@@ -7,12 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from lepton_jax.agents import explore, losses
-from lepton_jax.agents.agent import Agent, Batch
-from lepton_jax.agents.networks import make_network
-from lepton_jax.config import AgentConfig, NetConfig
+from lepton_jax.agents import losses, optimizer, sequences
+from lepton_jax.agents.agent import Agent, Batch, Sequence
+from lepton_jax.agents.networks import QFunction
+from lepton_jax.config import AgentConfig
 
 
 class DQNState(NamedTuple):
@@ -24,50 +24,78 @@ class DQNState(NamedTuple):
     steps: jax.Array  # int32 (): gradient steps taken
 
 
-def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
-    """A DQN for ``num_actions`` actions. ``net`` and ``agent`` are static; scalars come in as hypers."""
-    network = make_network(net, num_actions)
+def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
+    """A DQN. ``agent`` is static; scalars come in as hypers.
 
-    def forward(params: Any, observation: jax.Array) -> jax.Array:
-        return jax.vmap(lambda one: jnp.asarray(network.apply(params, one)))(observation)
-
-    bootstrap = losses.double_value if agent.double else lambda _, target: losses.max_value(target)
+    Without memory in ``q`` it learns from transitions; with memory from sequences, whose first ``burn_in`` steps only
+    bring the memory to where it would be.
+    """
+    recurrent, (q_values, act) = sequences.remembers(q), sequences.acting(q)
 
     def init(key: jax.Array, observation: jax.ShapeDtypeStruct, num_actions: int, hypers: Any) -> DQNState:
         del num_actions
-        params = network.init(key, jnp.zeros(observation.shape, observation.dtype))
-        opt_state = _optimizer(agent, hypers, jnp.float32(0)).init(params)
+        params = q.init(key, observation)
         # Copied, not shared: the engine donates its state, and a buffer can be given away only once.
-        return DQNState(params, jax.tree.map(jnp.copy, params), opt_state, jnp.int32(0))
+        return DQNState(params, jax.tree.map(jnp.copy, params), optimizer.init(agent, hypers, params), jnp.int32(0))
 
-    def q_values(state: DQNState, carry: Any, observation: jax.Array, first: jax.Array) -> tuple[jax.Array, Any]:
-        del first
-        return forward(state.params, observation), carry
+    def forward(params: Any, observation: jax.Array) -> jax.Array:
+        return q.unroll(params, (), observation[None], jnp.zeros((1, observation.shape[0]), bool))[0][0]
 
-    def act(
-        state: DQNState, carry: Any, observation: jax.Array, first: jax.Array, key: jax.Array, epsilon: jax.Array
-    ) -> tuple[jax.Array, Any]:
-        q, carry = q_values(state, carry, observation, first)
-        return explore.epsilon_greedy(key, q, epsilon), carry
+    def value_of(next_online: jax.Array, next_target: jax.Array, hypers: Any) -> jax.Array:
+        if agent.munchausen:
+            return losses.soft_value(next_target, hypers.munchausen_temperature)
+        return losses.double_value(next_online, next_target) if agent.double else losses.max_value(next_target)
 
-    def loss(params: Any, target: Any, batch: Batch, hypers: Any) -> tuple[jax.Array, jax.Array]:
-        q = forward(params, batch.observation)
-        next_target = forward(target, batch.next_observation)
-        next_online = forward(jax.lax.stop_gradient(params), batch.next_observation) if agent.double else next_target
-        next_value = jax.vmap(bootstrap)(next_online, next_target)
-        errors = jax.vmap(losses.td_error)(q, batch.action, batch.reward, batch.discount, next_value)
-        each = losses.huber(errors, hypers.huber_delta) if agent.loss == "huber" else losses.squared(errors)
-        return jnp.mean(each), jnp.mean(q)
+    def reward_of(reward: jax.Array, target_q: Callable[[], jax.Array], action: jax.Array, hypers: Any) -> jax.Array:
+        """Rewards with the bonus of Munchausen; the same leading axes as ``reward``."""
+        if not agent.munchausen:
+            return reward
+        knobs = hypers.munchausen_alpha, hypers.munchausen_temperature, hypers.munchausen_clip
+        bonus = jnp.vectorize(
+            lambda q, action: losses.munchausen_bonus(q, action, *knobs), signature="(a),()->()"
+        )  # over any leading axes
+        return reward + bonus(target_q(), action)
+
+    def size(error: jax.Array, hypers: Any) -> jax.Array:
+        return losses.huber(error, hypers.huber_delta) if agent.loss == "huber" else losses.squared(error)
+
+    def transition_loss(params: Any, target: Any, b: Batch, hypers: Any) -> tuple[jax.Array, jax.Array]:
+        values = forward(params, b.observation)
+        next_target = forward(target, b.next_observation)
+        chooses = agent.double and not agent.munchausen
+        next_online = forward(jax.lax.stop_gradient(params), b.next_observation) if chooses else next_target
+        next_value = jax.vmap(value_of, (0, 0, None))(next_online, next_target, hypers)
+        reward = reward_of(b.reward, lambda: forward(target, b.observation), b.action, hypers)
+        errors = jax.vmap(losses.td_error)(values, b.action, reward, b.discount, next_value)
+        return jnp.mean(size(errors, hypers)), jnp.mean(values)
+
+    def sequence_loss(params: Any, target: Any, s: Sequence, hypers: Any) -> tuple[jax.Array, jax.Array]:
+        after = lambda params: sequences.after(q, jax.lax.stop_gradient(params), s, burn_in)
+        values, next_online = sequences.unroll(q, params, after(params))
+        target_values, next_target = sequences.unroll(q, target, after(target))
+        s = jax.tree.map(lambda leaf: leaf[burn_in:], s._replace(observation=(), reached=(), carry=()))
+        over_both = lambda function: jax.vmap(jax.vmap(function, (0, 0, None)), (0, 0, None))
+        next_value = over_both(value_of)(jax.lax.stop_gradient(next_online), next_target, hypers)
+        reward = reward_of(s.reward, lambda: target_values, s.action, hypers)
+        along = jax.vmap(losses.q_lambda, (1, 1, 1, 1, None), out_axes=1)
+        goal = along(reward, s.discount, s.ended, next_value, hypers.lam)
+        chosen = jnp.take_along_axis(values, s.action[..., None], axis=-1)[..., 0]
+        return jnp.mean(size(jax.lax.stop_gradient(goal) - chosen, hypers)), jnp.mean(values)
+
+    loss: Callable[..., tuple[jax.Array, jax.Array]] = sequence_loss if recurrent else transition_loss
 
     def learn(
-        state: DQNState, batch: Batch, key: jax.Array, hypers: Any, average: Callable[[Any], Any] = lambda tree: tree
+        state: DQNState,
+        batch: Batch | Sequence,
+        key: jax.Array,
+        hypers: Any,
+        average: Callable[[Any], Any] = lambda tree: tree,
     ) -> tuple[DQNState, None, dict[str, jax.Array]]:
         del key
-        (value, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, state.target, batch, hypers)
-        gradient = average(gradient)
-        optimizer = _optimizer(agent, hypers, _learning_rate(agent, hypers, state.steps))
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        measure = lambda params: loss(params, state.target, batch, hypers)
+        params, opt_state, metrics = optimizer.step(
+            agent, hypers, measure, state.params, state.opt_state, state.steps, average
+        )
         steps = state.steps + 1
         if agent.target == "polyak":
             # In this form equal leaves stay equal whatever tau is.
@@ -75,34 +103,16 @@ def make_dqn(net: NetConfig, agent: AgentConfig, num_actions: int) -> Agent:
         else:
             copy = steps % agent.target_period == 0
             target = jax.tree.map(lambda t, p: jnp.where(copy, p, t), state.target, params)
-        metrics = {"loss": value, "q_mean": q_mean, "grad_norm": optax.tree.norm(gradient)}
         return DQNState(params, target, opt_state, steps), None, metrics
 
     return Agent(
         init=init,
-        carry=lambda batch: (),
+        carry=q.carry,
         q_values=q_values,
         act=act,
         learn=learn,
-        metrics=("loss", "q_mean", "grad_norm"),
+        learns_from="sequences" if recurrent else "transitions",
+        metrics=optimizer.METRICS,
         policy=lambda state: state.params,
         with_policy=lambda state, params: state._replace(params=params),
-    )
-
-
-def _learning_rate(agent: AgentConfig, hypers: Any, steps: jax.Array) -> jax.Array:
-    if agent.lr_schedule == "constant":
-        return hypers.lr
-    schedule = explore.linear if agent.lr_schedule == "linear" else explore.cosine
-    return schedule(steps, hypers.lr, hypers.lr_end, hypers.lr_horizon)
-
-
-def _optimizer(agent: AgentConfig, hypers: Any, learning_rate: jax.Array) -> optax.GradientTransformation:
-    # Made anew inside the traced step, so that every magnitude can be a tracer; the state has the same form each time.
-    scale = optax.scale_by_radam if agent.optimizer == "radam" else optax.scale_by_adam
-    return optax.chain(
-        optax.clip_by_global_norm(hypers.max_grad_norm),
-        scale(eps=hypers.adam_eps),
-        optax.add_decayed_weights(hypers.weight_decay),
-        optax.scale_by_learning_rate(learning_rate),
     )

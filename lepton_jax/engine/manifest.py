@@ -41,7 +41,11 @@ def describe(
             "warmup": shape.warmup,
             "env_steps_each": shape.steps,
         },
-        "replay": {"transitions": shape.blocks * shape.steps, "bytes_per_transition": bytes_per_transition},
+        "replay": {
+            "kind": "rollout" if setup.agent.learns_from == "rollout" else "replay",
+            "transitions": shape.blocks * shape.steps,
+            "bytes_per_transition": bytes_per_transition,
+        },
         "state_bytes": state_bytes,
     }
 

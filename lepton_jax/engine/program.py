@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.agents import explore
-from lepton_jax.agents.agent import Agent, Batch
+from lepton_jax.agents.agent import Agent
 from lepton_jax.config import Config, Hypers
 from lepton_jax.engine import replay, shard
+from lepton_jax.engine.learning import make_learning
 from lepton_jax.engine.shard import OWN, SHARED
 from lepton_jax.envs.vector import VectorEnv
 
@@ -51,9 +52,10 @@ class Shape(NamedTuple):
     per_point: int  # segments between log points
     points: int  # log points a run
     schedule: int  # iterations that schedules run over
-    blocks: int  # ring length in iterations
+    blocks: int  # ring length in iterations; of an agent without replay 1, the last rollout
     warmup: int  # iterations of random play before learning
     steps: int  # environment steps an iteration
+    updates: int  # gradient steps an iteration
 
     @property
     def segments(self) -> int:
@@ -78,21 +80,24 @@ def program_shape(config: Config) -> Shape:
     """Turns the configuration's steps and transitions into whole iterations, and these into equal segments."""
     replay_, envs = config.replay, config.env.num_envs
     steps = envs * replay_.collect
+    pqn = config.agent.kind == "pqn"
     nominal = math.ceil((config.schedule_steps or config.total_steps) / steps)
     wanted = math.ceil(nominal / config.log_points)
     per_point = math.ceil(wanted / config.env.refresh_every)
     per_segment = math.ceil(wanted / per_point)
     whole = lambda iterations: math.ceil(iterations / (per_segment * per_point))
-    # Enough for the first sample: n rows and one more.
-    warmup = max(math.ceil(replay_.warmup / steps), math.ceil((config.agent.n_step + 1) / replay_.collect))
+    # Enough for the first sample: the rows it takes and one more.
+    rows = config.agent.n_step if config.net.memory == "none" else replay_.burn_in + replay_.sequence
+    warmup = 0 if pqn else max(math.ceil(replay_.warmup / steps), math.ceil((rows + 1) / replay_.collect))
     return Shape(
         per_segment=per_segment,
         per_point=per_point,
         points=whole(math.ceil(config.total_steps / steps)),
         schedule=whole(nominal) * per_segment * per_point,
-        blocks=replay_.capacity // steps,
+        blocks=1 if pqn else replay_.capacity // steps,
         warmup=warmup,
         steps=steps,
+        updates=config.agent.epochs * config.agent.minibatches if pqn else replay_.updates,
     )
 
 
@@ -100,20 +105,9 @@ def make_hypers(config: Config, shape: Shape) -> Hypers:
     """The traced scalars of a run, as floats; horizons in the units their schedules count."""
     agent, env = config.agent, config.env
     return Hypers(
-        gamma=agent.gamma,
-        huber_delta=agent.huber_delta,
-        tau=agent.tau,
-        lr=agent.lr,
-        lr_end=agent.lr_end,
-        lr_horizon=float(shape.schedule * config.replay.updates),
-        adam_eps=agent.adam_eps,
-        weight_decay=agent.weight_decay,
-        max_grad_norm=agent.max_grad_norm,
-        eps_start=agent.eps_start,
-        eps_end=agent.eps_end,
+        lr_horizon=float(shape.schedule * shape.updates),
         eps_horizon=agent.eps_fraction * shape.schedule,
-        eps_ladder_power=agent.eps_ladder_power,
-        **{name: getattr(env, name) for name in Hypers._fields if hasattr(env, name)},
+        **{name: getattr(part, name) for part in (agent, env) for name in Hypers._fields if hasattr(part, name)},
     )
 
 
@@ -125,8 +119,8 @@ def strong(hypers: Hypers) -> Hypers:
 def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) -> Program:
     """The training program of one run, over ``shards`` devices. ``env`` is what one shard steps."""
     shape = program_shape(config)
-    envs, collect, updates = config.env.num_envs // shards, config.replay.collect, config.replay.updates
-    batch_size, n_step = config.replay.batch_size // shards, config.agent.n_step
+    envs, collect = config.env.num_envs // shards, config.replay.collect
+    learning = make_learning(config, env, agent, shards)
 
     def own_keys(key: jax.Array, clock: jax.Array, count: int) -> jax.Array:
         """``count`` keys of this shard and iteration."""
@@ -144,40 +138,30 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             ended = jnp.where(
                 outcome.terminated, replay.TERMINATED, jnp.where(outcome.truncated, replay.TRUNCATED, replay.RUNNING)
             ).astype(jnp.uint8)
-            kept = replay.Rollout(episode, part, action, outcome.reward, ended, outcome.reached)
+            kept = replay.Rollout(episode, part, action, outcome.reward, ended, outcome.reached, ())
             return (env_state, ended != replay.RUNNING, carry), kept
 
         moving = (state.env_state, state.first, state.carry)
+        begun = lambda old, blank: jnp.where(state.first.reshape(-1, *[1] * (old.ndim - 1)), blank, old)
+        before = jax.tree.map(begun, state.carry, agent.carry(envs))
         (env_state, first, carry), kept = jax.lax.scan(step, moving, keys.reshape(collect, 2))
-        return state._replace(env_state=env_state, first=first, carry=carry), kept
+        return state._replace(env_state=env_state, first=first, carry=carry), kept._replace(carry=before)
 
     def at_random(carry: Any, observation: jax.Array, first: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
         del observation, first
         return explore.uniform(key, envs, env.num_actions), carry
 
+    def warming(state: State) -> Callable[..., Any]:
+        """Uniform actions; a memory takes in what they bring."""
+        if not jax.tree.leaves(state.carry):
+            return at_random
+        return lambda *now: agent.act(state.agent_state, *now, jnp.float32(1.0))
+
+    def stored(kept: replay.Rollout) -> replay.Rollout:
+        return kept if agent.learns_from == "sequences" else kept._replace(carry=())
+
     def remember(state: State, kept: replay.Rollout, written: jax.Array) -> State:
-        return state._replace(ring=replay.write(state.ring, kept, written % shape.blocks, env.time_limit))
-
-    def learn(state: State, keys: jax.Array, hypers: Hypers, written: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        # The ring does not change between the updates of an iteration, so that all its batches are drawn at once.
-        drawn = replay.sample(state.ring, keys[0], written, updates * batch_size, n_step, hypers.gamma)
-        drawn = jax.tree.map(lambda leaf: leaf.reshape(updates, batch_size, *leaf.shape[1:]), drawn)
-
-        def update(agent_state: Any, inputs: Any) -> tuple[Any, dict[str, jax.Array]]:
-            sample, key = inputs
-            batch = Batch(
-                observation=env.observe(sample.episode, sample.step, state.worlds),
-                action=sample.action,
-                reward=sample.reward,
-                discount=sample.discount,
-                next_observation=env.observe(sample.episode, sample.next_step, state.worlds),
-            )
-            average = lambda gradient: shard.average(gradient, shards)
-            agent_state, _, metrics = agent.learn(agent_state, batch, key, hypers, average)
-            return agent_state, metrics
-
-        agent_state, metrics = jax.lax.scan(update, state.agent_state, (drawn, keys[1:]))
-        return state._replace(agent_state=agent_state), jax.tree.map(jnp.mean, metrics)
+        return state._replace(ring=replay.write(state.ring, stored(kept), written % shape.blocks, env.time_limit))
 
     def iteration(state: State, keys: jax.Array, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
         age = state.clock - state.birth
@@ -190,21 +174,25 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
         )
         state, kept = rollout(state, keys[: 2 * collect], hypers, policy)
         state = remember(state, kept, shape.warmup + state.clock)
-        state, metrics = learn(state, keys[2 * collect :], hypers, shape.warmup + state.clock + 1)
+        window = replay.whole(kept, *env.record(state.env_state), env.time_limit)
+        agent_state, metrics = learning.learn(
+            state.agent_state, state.ring, window, state.worlds, keys[2 * collect :], hypers,
+            shape.warmup + state.clock + 1,
+        )  # fmt: skip
         metrics |= {
             "epsilon": epsilon,
             "reward": jnp.sum(kept.reward),
             "terminated": jnp.sum(kept.ended == replay.TERMINATED, dtype=jnp.float32),
             "truncated": jnp.sum(kept.ended == replay.TRUNCATED, dtype=jnp.float32),
         }
-        return state._replace(clock=state.clock + 1), metrics
+        return state._replace(clock=state.clock + 1, agent_state=agent_state), metrics
 
     def segment(state: State, hypers: Hypers) -> State:
         if env.refresh is not None:
             state = state._replace(worlds=env.refresh(state.worlds, level_key, state.clock // shape.per_segment))
         # The keys of the whole segment at once: on a CPU a single call is a loop of eighty tiny kernels.
         clocks = state.clock + jnp.arange(shape.per_segment)
-        keys = jax.vmap(lambda clock: own_keys(state.key, clock, 2 * collect + 1 + updates))(clocks)
+        keys = jax.vmap(lambda clock: own_keys(state.key, clock, 2 * collect + learning.keys))(clocks)
         state, metrics = jax.lax.scan(lambda state, keys: iteration(state, keys, hypers), state, keys)
         finite = jnp.isfinite(sum(metrics.values()))
         bad = shard.lowest(jnp.min(jnp.where(finite, NEVER, clocks)), shards)
@@ -233,12 +221,12 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             bad=jnp.int32(NEVER),
         )
         kept = jax.eval_shape(
-            lambda: rollout(state, own_keys(warm_key, jnp.int32(0), 2 * collect), hypers, at_random)[1]
+            lambda: stored(rollout(state, own_keys(warm_key, jnp.int32(0), 2 * collect), hypers, at_random)[1])
         )
         state = state._replace(ring=replay.make_ring(kept, shape.blocks, env.num_actions, env.time_limit))
 
         def warm(state: State, number: jax.Array) -> tuple[State, None]:
-            state, kept = rollout(state, own_keys(warm_key, number, 2 * collect), hypers, at_random)
+            state, kept = rollout(state, own_keys(warm_key, number, 2 * collect), hypers, warming(state))
             return remember(state, kept, number), None
 
         return jax.lax.scan(warm, state, jnp.arange(shape.warmup))[0]

@@ -24,6 +24,7 @@ class Rollout(NamedTuple):
     reward: jax.Array  # float32 (L, N)
     ended: jax.Array  # uint8 (L, N): RUNNING, TERMINATED or TRUNCATED
     reached: Any  # step parts (L, N, ...) of the states reached
+    carry: Any  # the agent's carry before the first step (N, ...), cleared where an episode begins; () if not kept
 
 
 class Ring(NamedTuple):
@@ -35,6 +36,7 @@ class Ring(NamedTuple):
     reward: jax.Array  # float32 (T, N)
     ended: jax.Array  # uint8 (T, N)
     truncated: Any  # step parts (T / L, S, N, ...): what truncated episodes reached, see ``_keep``
+    carry: Any  # (T / L, N, ...): of the agent, at the beginning of each block
 
 
 class Sample(NamedTuple):
@@ -46,6 +48,18 @@ class Sample(NamedTuple):
     reward: jax.Array  # float32 (B,): discounted sum over the k steps taken
     discount: jax.Array  # float32 (B,): gamma**k, 0 where terminated
     next_step: Any  # (B, ...): step part k steps later, of the same episode
+
+
+class Window(NamedTuple):
+    """T steps in a row of B environments, as records; the rows of ``agent.Sequence``."""
+
+    episode: Any  # (T + 1, B, ...)
+    step: Any  # (T + 1, B, ...)
+    action: jax.Array  # int32 (T, B)
+    reward: jax.Array  # float32 (T, B)
+    ended: jax.Array  # uint8 (T, B)
+    truncated: Any  # step parts (S, B, ...): what truncated steps reached, at most one of the T / S of a group
+    carry: Any  # of the agent, before the first step (B, ...)
 
 
 def make_ring(rollout: Rollout, blocks: int, num_actions: int, time_limit: int) -> Ring:
@@ -60,6 +74,7 @@ def make_ring(rollout: Rollout, blocks: int, num_actions: int, time_limit: int) 
         reward=empty(rollout.reward),
         ended=empty(rollout.ended),
         truncated=jax.tree.map(lambda leaf: jnp.zeros((blocks, slots, *leaf.shape[1:]), leaf.dtype), rollout.reached),
+        carry=jax.tree.map(lambda leaf: jnp.zeros((blocks, *leaf.shape), leaf.dtype), rollout.carry),
     )
 
 
@@ -76,6 +91,7 @@ def write(ring: Ring, rollout: Rollout, block: jax.Array, time_limit: int) -> Ri
         reward=put(ring.reward, rollout.reward),
         ended=put(ring.ended, rollout.ended),
         truncated=jax.tree.map(lambda a, b: at(a, b[None], block), ring.truncated, kept),
+        carry=jax.tree.map(lambda a, b: at(a, b[None], block), ring.carry, rollout.carry),
     )
 
 
@@ -126,6 +142,55 @@ def sample(ring: Ring, key: jax.Array, written: jax.Array, count: int, n_step: i
         reward=total,
         discount=discount,
         next_step=jax.tree.map(pick, aside, following),
+    )
+
+
+def sample_windows(ring: Ring, key: jax.Array, written: jax.Array, count: int, length: int) -> Window:
+    """Draws ``count`` windows of ``length`` rows, whole blocks, uniformly from all that one more row follows.
+
+    Args:
+      ring: holds T rows. key: typed key.
+      written: int32 (): blocks written since the start; more than the window has.
+      count, length: static; ``length`` is a multiple of a block's rows.
+    """
+    rows, envs = ring.action.shape
+    blocks, slots = jax.tree.leaves(ring.truncated)[0].shape[:2]
+    each = rows // blocks
+    spanned = length // each
+    filled = jnp.minimum(written, blocks)
+    oldest = jnp.where(written < blocks, 0, written % blocks)
+    choices = ((filled - spanned) * envs).astype(jnp.uint32)
+    drawn = (jax.random.bits(key, (count,), jnp.uint32) % choices).astype(jnp.int32)
+    block, env = (oldest + drawn // envs) % blocks, drawn % envs
+
+    def take(tree: Any, first: jax.Array, number: int) -> Any:
+        """``number`` rows from row ``first`` (B,) on."""
+        index = lambda leaf: (first + jnp.arange(number)[:, None]) % leaf.shape[0] * envs + env
+        return jax.tree.map(lambda leaf: _gather(leaf.reshape(-1, *leaf.shape[2:]), index(leaf)), tree)
+
+    groups = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), ring.truncated)  # (T / L * S, N, ...)
+    return Window(
+        episode=take(ring.episode, block * each, length + 1),
+        step=take(ring.step, block * each, length + 1),
+        action=take(ring.action, block * each, length).astype(jnp.int32),
+        reward=take(ring.reward, block * each, length),
+        ended=take(ring.ended, block * each, length),
+        truncated=take(groups, block * slots, spanned * slots),
+        carry=jax.tree.map(lambda leaf: leaf[0], take(ring.carry, block, 1)),
+    )
+
+
+def whole(rollout: Rollout, episode: Any, step: Any, time_limit: int) -> Window:
+    """A rollout as a window of all its environments; ``episode`` and ``step`` (N, ...) are the state it led to."""
+    join = lambda tree, last: jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), tree, last)
+    return Window(
+        join(rollout.episode, episode),
+        join(rollout.step, step),
+        rollout.action,
+        rollout.reward,
+        rollout.ended,
+        _keep(rollout, time_limit),
+        rollout.carry,
     )
 
 

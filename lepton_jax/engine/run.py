@@ -111,7 +111,7 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
         "best": evaluator.report(setup.agent.with_policy(agent_state, moment.best), test)
         | {"env_steps": progress.best_steps},
         "env_steps": env_steps,
-        "gradient_steps": shape.iterations * config.replay.updates,
+        "gradient_steps": shape.iterations * shape.updates,
         "env_steps_per_second": env_steps / progress.seconds,
         "compile_seconds": ready.seconds + evaluator.compile_seconds,
         "bytes_per_transition": ready.bytes_per_transition,

@@ -12,6 +12,8 @@ import numpy as np
 
 from lepton_jax.agents.agent import Agent
 from lepton_jax.agents.dqn import make_dqn
+from lepton_jax.agents.networks import make_q
+from lepton_jax.agents.pqn import make_pqn
 from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine.shard import count_shards, prepare_devices
 from lepton_jax.envs.maze import named, rules, suites, world
@@ -70,8 +72,30 @@ def make_setup(config: Config) -> Setup:
     maze_rules = make_rules(config)
     shards = count_shards(config)
     env = world.make_env(maze_rules, env_.num_envs // shards, spec, training, env_.held_out)
-    agent = make_dqn(config.net, config.agent, env.num_actions)
+    agent = make_agent(config, env)
     return Setup(shards, env, agent, suites.describe(spec, env_.held_out))
+
+
+def make_agent(config: Config, env: VectorEnv) -> Agent:
+    """The agent of ``config`` for a world like ``env``.
+
+    Raises:
+      ConfigError: the network or the way of learning asks for what the world does not offer.
+    """
+    if config.agent.symmetry and not env.symmetries:
+        raise ConfigError(f"agent.symmetry: {env.name} offers no symmetries as it is observed; leave it away")
+    try:
+        q = make_q(config.net, env.num_actions, env.marker)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if config.agent.kind == "pqn":
+        return make_pqn(q, config.agent)
+    return make_dqn(q, config.agent, config.replay.burn_in)
+
+
+def takes(config: Config, given: jax.ShapeDtypeStruct, trained: jax.ShapeDtypeStruct) -> bool:
+    """Whether a network trained on observations like ``trained`` takes others, such as ``given``."""
+    return given.shape == trained.shape or (config.net.kind == "think" and given.shape[0] == trained.shape[0])
 
 
 def level_set(config: Config, name: str, size: int) -> LevelSet:
@@ -94,7 +118,7 @@ def file_set(config: Config, setup: Setup, text: str, source: str) -> tuple[Vect
     whole_map = config.env.observation in ("full", "rgb") or (
         config.env.observation == "centred" and not config.env.view
     )
-    if whole_map and max(height, width) <= config.env.size:
+    if whole_map and config.net.kind != "think" and max(height, width) <= config.env.size:
         height = width = config.env.size  # a smaller maze is one with more wall
     return _given_set(config, setup, stack(pad(level, height, width) for level in levels), source)
 
@@ -128,7 +152,7 @@ def _given_set(config: Config, setup: Setup, levels: Level, source: str) -> tupl
     level_rules = make_rules(config, levels)
     spec, wanted = observation_spec(level_rules), setup.env.observation
     height, width = levels.walls.shape[-2:]
-    if spec.shape != wanted.shape:
+    if not takes(config, spec, wanted):
         raise ConfigError(
             f"{source}: levels of {height} x {width} cells give observations of shape {spec.shape}, but the network "
             f"takes {wanted.shape}: it was trained on {config.env.size} x {config.env.size}; use levels of at most "
@@ -171,7 +195,7 @@ def _generic(config: Config) -> Setup:
         raise ConfigError(
             f"net.kind = 'conv' needs observations with three axes; {env.name} has {env.observation.shape}"
         )
-    agent = make_dqn(config.net, config.agent, env.num_actions)
+    agent = make_agent(config, env)
     note = f"{env.name}: judged on {config.eval.episodes} episodes with fixed keys"
     return Setup(count_shards(config), env, agent, note)
 

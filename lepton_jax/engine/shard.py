@@ -46,14 +46,21 @@ def count_shards(config: Config) -> int:
 
 def _automatic(config: Config, devices: int) -> int:
     shards = 1
-    while (
-        2 * shards <= devices
-        and config.env.num_envs % (2 * shards) == 0
-        and config.replay.batch_size % (2 * shards) == 0
-        and config.replay.batch_size // (2 * shards) >= _SMALLEST_SHARE
-    ):
+    while 2 * shards <= devices and _pays(config, 2 * shards):
         shards *= 2
     return shards
+
+
+def _pays(config: Config, shards: int) -> bool:
+    """Whether environments and batches can be shared out, and each share of a batch is worth a device."""
+    envs, recurrent = config.env.num_envs, config.net.memory != "none"
+    if config.agent.kind == "pqn":
+        parts, transitions = config.agent.minibatches, envs * config.replay.collect
+        whole = (envs if recurrent else transitions) % (shards * parts) == 0
+    else:
+        parts, transitions = 1, config.replay.batch_size
+        whole = transitions % (shards * (config.replay.sequence if recurrent else 1)) == 0
+    return envs % shards == 0 and whole and transitions // (shards * parts) >= _SMALLEST_SHARE
 
 
 def number(shards: int) -> jax.Array | int:

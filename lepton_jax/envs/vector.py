@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,14 @@ class Exact(NamedTuple):
     counts: jax.Array  # bool (M, C): from which success can be reached, and not yet is
 
 
+@dataclass(frozen=True, eq=False)  # equal only to itself, as functions are: an array could not be hashed
+class Symmetry:
+    """One way to see a world as another, equivalent one: what is learned of the one holds for the other."""
+
+    observation: Callable[[jax.Array], jax.Array]  # (..., *observation shape) -> the same shape and dtype
+    action: np.ndarray  # int32 (A,): the action that does there what action a does here
+
+
 class VectorEnv(NamedTuple):
     """N worlds stepped together. A record of pure functions; everything with a leading axis N unless noted.
 
@@ -52,6 +61,8 @@ class VectorEnv(NamedTuple):
     record: Callable[[Any], tuple[Any, Any]]  # (state) -> (episode, step)
     scene: Callable[[Any, Any], Any] | None = None  # (episode, step) -> what to draw, for those who look
     solve: Callable[[Any, Any], Exact] | None = None  # (worlds, hypers) -> Exact; a world with it tells success
+    symmetries: tuple[Symmetry, ...] = ()  # all of them, the identity first; () where the world offers none
+    marker: int | None = None  # plane of an observation (planes, rows, columns) that is 1 at the agent's cell, else 0
 
 
 def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:
@@ -66,6 +77,11 @@ def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:
     signature = lambda tree: jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
     expected, clock = signature(state), np.zeros(n, int)
     step, observe = jax.jit(env.step), jax.jit(env.observe)
+    for symmetry in env.symmetries:
+        turned = jax.eval_shape(symmetry.observation, env.observation)
+        assert turned == env.observation, f"{env.name}: a symmetry makes an observation {turned}"
+        known = sorted(symmetry.action.tolist()) == list(range(env.num_actions)) and symmetry.action.dtype == np.int32
+        assert known, f"{env.name}: a symmetry's actions {symmetry.action} are no permutation in int32"
     for number in range(steps):
         action_key, step_key = jax.random.split(jax.random.fold_in(key, number))
         action = jax.random.randint(action_key, (n,), 0, env.num_actions)
@@ -73,6 +89,9 @@ def check_env(env: VectorEnv, hypers: Any, n: int = 8, steps: int = 64) -> None:
         seen = observe(episode, before, worlds)
         assert seen.shape == (n, *env.observation.shape), f"{env.name}: observation shape {seen.shape}"
         assert seen.dtype == env.observation.dtype, f"{env.name}: observation dtype {seen.dtype}"
+        if env.marker is not None:
+            plane = np.sort(np.asarray(seen)[:, env.marker].reshape(n, -1))
+            assert np.all(plane == (np.arange(plane.shape[1]) == plane.shape[1] - 1)), f"{env.name}: marker's plane"
         state, outcome = step(step_key, state, action, worlds, hypers)
         assert signature(state) == expected, f"{env.name}: step changes the state's shapes or dtypes"
         for flag in (outcome.terminated, outcome.truncated):

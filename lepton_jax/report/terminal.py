@@ -89,7 +89,7 @@ def headline(about: Mapping[str, Any]) -> list[str]:
         *([f"going on after {resumed:,} env-steps"] if resumed else []),
         about["levels"]["note"],
         f"{environment['device']}, {environment['threads']} threads, {environment['shards']} sharing the run; "
-        f"replay {replay['transitions']:,} transitions x {replay['bytes_per_transition']:.1f} bytes; "
+        f"{replay['kind']} {replay['transitions']:,} transitions x {replay['bytes_per_transition']:.1f} bytes; "
         f"state {about['state_bytes'] / 2**20:.1f} MiB",
     ]
 

@@ -10,6 +10,7 @@ import pytest
 
 from lepton_jax.agents.agent import Batch
 from lepton_jax.agents.dqn import make_dqn
+from lepton_jax.agents.networks import make_q
 from lepton_jax.config import AgentConfig, Hypers, NetConfig
 
 FEATURES, ACTIONS, BATCH, WIDTH = 6, 3, 16, 8
@@ -32,7 +33,7 @@ def make_batch(seed: int) -> Batch:
 
 def start(agent: AgentConfig, seed: int = 0, net: NetConfig = NET) -> tuple[Any, Any, Any]:
     """The agent, its state, and its compiled learn; online and target networks differ."""
-    dqn = make_dqn(net, agent, ACTIONS)
+    dqn = make_dqn(make_q(net, ACTIONS), agent)
     begin = jax.jit(lambda key: dqn.init(key, SPEC, ACTIONS, STRONG))
     state = begin(jax.random.key(seed))._replace(target=begin(jax.random.key(seed + 100)).params)
     return dqn, state, jax.jit(dqn.learn)

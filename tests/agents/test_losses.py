@@ -79,3 +79,98 @@ def test_the_target_is_held_fixed():
     slopes = jax.grad(error, (0, 1, 2))(jnp.array([1.0, 2.0]), jnp.float32(1.0), jnp.float32(3.0))
     np.testing.assert_array_equal(slopes[0], [0.0, -1.0])
     assert slopes[1] == slopes[2] == 0.0
+
+
+def plain_q_lambda(reward: Any, discount: Any, ended: Any, next_value: Any, lam: float) -> np.ndarray:
+    """Q(lambda) by its definition: the mixture of all n-step returns, weighted (1 - lam) lam^(n - 1).
+
+    A return that reaches the end of its episode, or of the data, gets all the weight that is left.
+    """
+    steps, found = len(reward), []
+    for t in range(steps):
+        total, gain, weight, rewards = 0.0, 1.0, 1.0, 0.0
+        for k in range(t, steps):
+            rewards += gain * reward[k]
+            gain *= discount[k]
+            n_step = rewards + gain * next_value[k]
+            if ended[k] or k == steps - 1:
+                total += weight * n_step
+                break
+            total += weight * (1.0 - lam) * n_step
+            weight *= lam
+        found.append(total)
+    return np.array(found)
+
+
+def random_rollout(seed: int, steps: int) -> tuple[Any, Any, Any, Any]:
+    """Rewards, discounts, ends and values of the states reached, with terminations and truncations anywhere."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(3, steps, p=[0.7, 0.15, 0.15])  # running, terminated, truncated
+    normal = lambda: rng.normal(size=steps).astype(np.float32)
+    return normal(), np.where(kind == 1, 0.0, 0.9).astype(np.float32), kind > 0, normal()
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3, 0.65, 1.0])
+def test_q_lambda_is_its_definition(lam):
+    rollouts = [random_rollout(seed, 12) for seed in range(200)]
+    stacked = [np.stack(leaf) for leaf in zip(*rollouts, strict=True)]
+    assert stacked[2][:, -1].any()  # some end with the last step, some do not
+    assert not stacked[2][:, -1].all()
+    found = jax.vmap(losses.q_lambda, (0, 0, 0, 0, None))(*stacked, jnp.float32(lam))
+    expected = [plain_q_lambda(*each, lam) for each in zip(*stacked, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_q_lambda_is_rlax():
+    reward, discount, ended, value = random_rollout(7, 40)
+    lam = np.where(ended, 0.0, 0.8).astype(np.float32)  # rlax takes the break of a chain as a lambda of 0
+    expected = rlax.lambda_returns(reward, discount, value, lam)
+    found = losses.q_lambda(*(jnp.asarray(leaf) for leaf in (reward, discount, ended, value)), jnp.float32(0.8))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_q_lambda_by_hand():
+    reward, half = jnp.array([1.0, 2.0, 4.0]), jnp.full(3, 0.5)
+    value, running = jnp.array([8.0, 16.0, 32.0]), jnp.zeros(3, bool)
+    find = lambda discount, ended, lam: losses.q_lambda(reward, discount, ended, value, jnp.float32(lam)).tolist()
+    assert find(half, running, 0.0) == [5.0, 10.0, 20.0]  # r + v / 2
+    assert find(half, running, 1.0) == [1 + (2 + (4 + 16) / 2) / 2, 2 + 20 / 2, 20.0]
+    assert find(half, running, 0.5) == [1 + (4 + 11 / 2) / 2, 2 + (8 + 20 / 2) / 2, 20.0]
+    ends = jnp.array([False, True, False])
+    assert find(half, ends, 1.0) == [1 + 10 / 2, 2 + 8.0, 20.0]  # truncated: its own value, and the chain breaks
+    assert find(half.at[1].set(0.0), ends, 1.0) == [1 + 2 / 2, 2.0, 20.0]  # terminated
+
+
+def test_munchausen_by_hand():
+    q, tau = jnp.log(jnp.array([1.0, 2.0, 5.0])), jnp.float32(1.0)
+    assert losses.soft_value(q, tau) == pytest.approx(np.log(8.0))
+    bonus = lambda action, clip: float(losses.munchausen_bonus(q, jnp.int32(action), jnp.float32(0.5), tau, clip))
+    assert bonus(1, jnp.float32(-9.0)) == pytest.approx(0.5 * np.log(2 / 8))
+    assert bonus(0, jnp.float32(-1.0)) == -0.5
+
+
+def test_munchausen_finds_its_fixed_point():
+    """Munchausen's value iteration with weight alpha and temperature tau is mirror descent: it converges to the policy
+    that is optimal under an entropy bonus of (1 - alpha) tau (Vieillard et al. 2020, theorem 1)."""
+    rng = np.random.default_rng(0)
+    states, actions, gamma, alpha, tau = 4, 3, 0.8, 0.7, 0.5
+    reward = rng.normal(size=(states, actions))
+    chances = rng.dirichlet(np.ones(states), size=(states, actions))
+
+    left = (1 - alpha) * tau
+    soft = np.zeros((states, actions))
+    for _ in range(300):  # soft value iteration, in NumPy
+        soft = reward + gamma * chances @ (left * np.log(np.sum(np.exp(soft / left), axis=1)))
+    expected = np.exp(soft / left) / np.sum(np.exp(soft / left), axis=1, keepdims=True)
+
+    knobs = jnp.float32(alpha), jnp.float32(tau), jnp.float32(-1e9)
+    bonus = jax.vmap(jax.vmap(losses.munchausen_bonus, (None, 0, *[None] * 3)), (0, None, *[None] * 3))
+
+    @jax.jit
+    def improve(q):
+        value = jax.vmap(losses.soft_value, (0, None))(q, jnp.float32(tau))
+        return reward + bonus(q, jnp.arange(actions), *knobs) + gamma * chances @ value
+
+    q = jax.lax.fori_loop(0, 300, lambda _, q: improve(q), jnp.zeros((states, actions)))
+    np.testing.assert_allclose(jax.nn.softmax(q / tau), expected, atol=1e-4)
+    np.testing.assert_allclose(improve(q), q, atol=1e-4)

@@ -11,7 +11,6 @@ import probes
 import pytest
 
 from bench.flip import tiny
-from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import AgentConfig, Config, EnvConfig, NetConfig, ReplayConfig
 from lepton_jax.engine import checkpoint, integrity, loop
 from lepton_jax.engine.evaluation import Evaluator
@@ -21,6 +20,7 @@ from lepton_jax.engine.launch import begin
 from lepton_jax.engine.loop import Diverged, Progress
 from lepton_jax.engine.program import NEVER, make_hypers, make_program, read_metrics
 from lepton_jax.engine.run import go
+from lepton_jax.engine.setup import make_agent
 from lepton_jax.settings import overlay
 
 SMALL = Config(
@@ -35,7 +35,7 @@ SMALL = Config(
 
 def program_and_start(config: Config = SMALL, seed: int = 0) -> Any:
     env = probes.make_env(probes.truncation(5))
-    program = make_program(config, env, make_dqn(config.net, config.agent, env.num_actions))
+    program = make_program(config, env, make_agent(config, env))
     hypers = make_hypers(config, program.shape)
     return program, hypers, program.init(jax.random.key(seed), jax.random.key(5), hypers)
 

@@ -14,11 +14,10 @@ import probes
 import pytest
 
 from lepton_jax.agents.agent import Agent
-from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import AgentConfig, Config, EnvConfig, EvalConfig, NetConfig, ReplayConfig
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import Program, make_hypers, make_program, program_shape, strong
-from lepton_jax.engine.setup import level_set, make_rules, make_setup
+from lepton_jax.engine.setup import level_set, make_agent, make_rules, make_setup
 from lepton_jax.envs.maze.spec import MazeSpec
 from lepton_jax.envs.maze.world import Endless, make_env
 from lepton_jax.envs.vector import VectorEnv
@@ -36,7 +35,7 @@ PROBE = probes.make_env(probes.truncation(5))
 
 
 def small_program(config: Config = SMALL, env: VectorEnv = PROBE) -> tuple[Program, Agent]:
-    agent = make_dqn(config.net, config.agent, env.num_actions)
+    agent = make_agent(config, env)
     return make_program(config, env, agent), agent
 
 
@@ -233,7 +232,7 @@ def test_no_copy_of_the_ring_in_the_compiled_chunk(world):
         env = make_env(make_rules(config), config.env.num_envs, MazeSpec(7), Endless(64, 32))
     else:
         env = probes.make_env(probes.truncation(2))
-    program = make_program(config, env, make_dqn(config.net, config.agent, env.num_actions))
+    program = make_program(config, env, make_agent(config, env))
     hypers = make_hypers(config, program.shape)
     state = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), hypers)
     ring = jax.tree.leaves(state.ring)
@@ -253,7 +252,7 @@ def test_no_copy_of_the_ring_in_the_compiled_chunk(world):
 def test_a_copy_of_the_ring_would_be_found():
     config = maze_config()
     env = probes.make_env(probes.truncation(2))
-    program = make_program(config, env, make_dqn(config.net, config.agent, env.num_actions))
+    program = make_program(config, env, make_agent(config, env))
     hypers = make_hypers(config, program.shape)
     state = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), hypers)
     wasteful = jax.jit(lambda state, hypers: (program.chunk(state, hypers, 1), state.ring), donate_argnums=0)

@@ -113,6 +113,7 @@ class History:
             reward=field(lambda s: s.reward, np.float32),
             ended=field(lambda s: s.ended, np.uint8),
             reached=parts(field(lambda s: token(s.episode, s.at + 1), np.int32)),
+            carry={"begin": np.array([[token(s.episode, s.at)] for s in steps[0]], np.float32)},
         )
 
 
@@ -195,6 +196,69 @@ def test_samples_are_what_happened(collect, time_limit, n_step, blocks):
         assert TERMINATED in ends_sampled
 
 
+sample_windows = jax.jit(replay.sample_windows, static_argnames=("count", "length"))
+
+
+@pytest.mark.parametrize(
+    ("collect", "time_limit", "spanned", "blocks"), [(1, 3, 4, 8), (4, 3, 2, 4), (3, 100, 1, 2), (6, 2, 2, 3)]
+)
+def test_windows_are_what_happened(collect, time_limit, spanned, blocks):
+    history = History(ENVS, 3, time_limit)
+    ring, length, count = None, spanned * collect, 40 * blocks
+    truncations = 0
+    for written in range(1, 3 * blocks + 1):
+        rollout = history.rollout(collect)
+        ring = replay.make_ring(rollout, blocks, 4, time_limit) if ring is None else ring
+        ring = write(time_limit)(ring, rollout, jnp.int32((written - 1) % blocks))
+        if written < spanned + 1:
+            continue
+        drawn = sample_windows(ring, jax.random.key(written), jnp.int32(written), count, length)
+        drawn = jax.tree.map(np.asarray, drawn)
+        everything = ((env, row, s) for env, steps in enumerate(history.steps) for row, s in enumerate(steps))
+        where = {token(s.episode, s.at): (env, row) for env, row, s in everything}
+        starts = set()
+        slots = drawn.truncated["token"].shape[0]
+        for i in range(count):
+            env, row = where[int(drawn.step["token"][0, i])]
+            starts.add((env, row))
+            steps = history.steps[env][row : row + length + 1]  # never shorter: all has been written
+            assert len(steps) == length + 1
+            assert row % collect == 0
+            np.testing.assert_array_equal(drawn.step["token"][:, i], [token(s.episode, s.at) for s in steps])
+            np.testing.assert_array_equal(drawn.episode[0][:, i], [s.episode for s in steps])
+            for name in ("action", "reward", "ended"):
+                np.testing.assert_array_equal(getattr(drawn, name)[:, i], [getattr(s, name) for s in steps[:-1]])
+            assert drawn.carry["begin"][i, 0] == token(steps[0].episode, steps[0].at)
+            for t, s in enumerate(steps[:-1]):
+                if s.ended == TRUNCATED:
+                    assert drawn.truncated["token"][t * slots // length, i] == token(s.episode, s.at + 1)
+                    truncations += 1
+        oldest = max(0, written - blocks)
+        allowed = {(env, block * collect) for env in range(ENVS) for block in range(oldest, written - spanned)}
+        assert starts <= allowed
+        assert len(starts) > 0.9 * len(allowed)
+    assert truncations > 20 or time_limit > 6
+
+
+def test_a_rollout_is_a_window():
+    history = History(ENVS, 3, 3)
+    rollout, following = history.rollout(6), history.rollout(1)
+    first_of = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+    window = replay.whole(rollout, first_of(following.episode), first_of(following.step), 3)
+    ring = replay.make_ring(rollout, 2, 4, 3)
+    ring = write(3)(write(3)(ring, rollout, jnp.int32(0)), history.rollout(6), jnp.int32(1))
+    drawn = sample_windows(ring, jax.random.key(0), jnp.int32(2), 64, 6)
+    starts = np.asarray(window.step["token"][0])
+    for i, begin in enumerate(np.asarray(drawn.step["token"][0]).tolist()):
+        env = int(np.flatnonzero(starts == begin)[0])
+        mine = [drawn.step["token"][:-1, i], *(getattr(drawn, name)[:, i] for name in ("action", "reward", "ended"))]
+        theirs = [window.step["token"][:-1, env], *(getattr(window, n)[:, env] for n in ("action", "reward", "ended"))]
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(drawn.truncated["token"][:, i], window.truncated["token"][:, env])
+    np.testing.assert_array_equal(window.step["token"][-1], following.step["token"][0])
+
+
 @pytest.mark.parametrize(("blocks_written", "n_step"), [(2, 3), (4, 3), (7, 1)])
 def test_samples_are_uniform(blocks_written, n_step):
     collect, blocks = 3, 4
@@ -255,7 +319,7 @@ def test_write_touches_its_block_alone():
     ],
 )
 def test_bytes_per_transition(collect, time_limit, num_actions, expected):
-    rollout = History(ENVS, 1, 100).rollout(collect)
+    rollout = History(ENVS, 1, 100).rollout(collect)._replace(carry=())
     ring = replay.make_ring(rollout, 3, num_actions, time_limit)
     assert replay.bytes_per_transition(ring) == pytest.approx(expected)
     shapes = jax.eval_shape(lambda: ring)

@@ -11,7 +11,6 @@ from jax.sharding import PartitionSpec
 
 from lepton_jax import preset
 from lepton_jax.agents.agent import Batch
-from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.config import ConfigError
 from lepton_jax.engine import shard
 from lepton_jax.engine.program import make_hypers, make_program, strong
@@ -69,7 +68,7 @@ def test_the_same_seed_twice_is_equal_bit_for_bit():
 
 def test_an_averaged_gradient_is_that_of_the_whole_batch():
     config = small()
-    agent = make_dqn(config.net, config.agent, 4)
+    agent = make_setup(config).agent
     hypers = strong(make_hypers(config, make_program(config, make_setup(config).env, agent).shape))
     spec = jax.ShapeDtypeStruct((3, 7, 7), jnp.uint8)
     state = agent.init(jax.random.key(0), spec, 4, hypers)

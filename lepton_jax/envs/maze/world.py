@@ -18,6 +18,7 @@ from lepton_jax.envs.maze.observe import observe as draw_observation
 from lepton_jax.envs.maze.render import Scene
 from lepton_jax.envs.maze.rules import Rules, State
 from lepton_jax.envs.maze.spec import MazeSpec
+from lepton_jax.envs.maze.symmetry import marker, symmetries
 from lepton_jax.envs.vector import Exact, Outcome, VectorEnv
 
 
@@ -254,4 +255,6 @@ def make_env(
         record=record,
         scene=scene,
         solve=solve,
+        symmetries=symmetries(rules),
+        marker=marker(rules),
     )
