@@ -10,11 +10,14 @@ from experiments.protocol import Protocol
 TRAINED, PASSES = 9, 16
 SIZES, TIMES = (9, 13, 21), (1, 2, 4)
 PROTOCOL = Protocol(
-    question=f"Success of a recurrent convolution, trained on {TRAINED}x{TRAINED} with {PASSES} passes, on larger mazes",
+    question=f"Success of a recurrent convolution, trained on {TRAINED}x{TRAINED}, {PASSES} passes, on larger mazes",
     arms={
         "think": (
-            *("--preset", "maze9", "--agent.kind", "pqn", "--env.observation", "full", "--total-steps", "3000000"),
+            *("--preset", "maze9", "--agent.kind", "pqn", "--env.observation", "full", "--total-steps", "7000000"),
             *("--net.kind", "think", "--net.iterations", str(PASSES), "--net.channels", "16", "--net.width", "64"),
+            *("--net.no-layer-norm", "--agent.gamma", "0.97", "--agent.lam", "0.9", "--replay.collect", "16"),
+            *("--agent.minibatches", "32", "--log-points", "20"),
+            *("--eval.validation-levels", "256", "--eval.test-levels", "256"),
         )
     },
     seeds=(0,),

@@ -305,11 +305,11 @@ def test_thinking_is_a_repeated_convolution_read_at_the_agent(layer_norm):
         np.testing.assert_allclose(think(params, image), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_of_the_patches_are_those_of_a_convolution():
+def test_gradients_of_the_product_are_those_of_a_convolution():
     rng = np.random.default_rng(0)
-    x, kernel, weight = (rng.normal(size=s).astype(np.float32) for s in [(2, 5, 4, 3), (3, 3, 3, 2), (2, 5, 4, 2)])
+    x, kernel, weight = (rng.normal(size=s).astype(np.float32) for s in [(3, 5, 4, 2), (3, 3, 3, 4), (4, 5, 4, 2)])
     conv = lambda x, kernel: jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "HWIO", "CHWN")
     )
     ours, theirs = (
         jax.jit(jax.grad(lambda x, kernel, f=f: jnp.sum(f(x, kernel) ** 2 * weight), (0, 1)))(x, kernel)
