@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from lepton_jax.cli import parse_config
+from lepton_jax.evaluate import read_run
 
 RUNS = Path("runs/experiments")
 
@@ -40,18 +43,22 @@ def carry_out(name: str, protocol: Protocol) -> dict[str, Any]:
     for seed in protocol.seeds:
         for arm, flags in protocol.arms.items():
             folder = RUNS / name / f"{arm}-s{seed}".replace(" ", "-")
+            asked = [*flags, "--seed", str(seed), "--run-dir", str(folder), "--display", "quiet"]
+            begun = (folder / "config.toml").exists()
+            if begun and replace(read_run(folder), display="quiet") != parse_config(asked, "experiments", "")[0]:
+                raise SystemExit(f"{folder} was made with other settings; move it away")
             if not (folder / "summary.json").exists():
                 print(f"{name}: {arm}, seed {seed}", flush=True)
-                known = ["--resume", str(folder)] if (folder / "checkpoints").is_dir() else None
-                _call("train", known or [*flags, "--seed", str(seed), "--run-dir", str(folder), "--display", "quiet"])
+                _call("train", ["--resume", str(folder)] if begun else asked)
             summary = json.loads((folder / "summary.json").read_text())
+            manifest = json.loads((folder / "manifest.json").read_text())
             judged = {
                 label: json.loads(_call("evaluate", [str(folder), *more, "--json"]))[protocol.measure]
                 for label, more in protocol.judgements.items()
             }
             timing = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
             seen[arm].append(summary | judged | {"seconds": timing[-1]["seconds"]})
-            environment = json.loads((folder / "manifest.json").read_text())["environment"]
+            environment = manifest["environment"]
     kept = (protocol.measure, "env_steps", "env_steps_per_second", "seconds", "wall_seconds", *protocol.judgements)
     arms = {
         arm: {

@@ -84,7 +84,9 @@ class AgentConfig:
     epochs: int = 2  # pqn: passes over each rollout
     minibatches: int = 8  # pqn: gradient steps a pass
     double: bool = True  # dqn: the online network picks the bootstrap action (van Hasselt et al. 2016)
-    munchausen: bool = False  # dqn: soft values and a log-policy bonus (Vieillard et al. 2020), instead of double
+    munchausen: bool = (
+        False  # dqn, one step: soft values and a log-policy bonus (Vieillard et al. 2020), instead of double
+    )
     munchausen_alpha: float = 0.9  # weight of the bonus
     munchausen_temperature: float = 0.03  # of the policy behind it
     munchausen_clip: float = -1.0  # least temperature x log-probability
@@ -120,8 +122,8 @@ class ReplayConfig:
     collect: int = 2  # steps of every environment an iteration
     updates: int = 2  # gradient steps an iteration
     warmup: int = 16_384  # transitions gathered by random actions before learning; rounded up to whole iterations
-    sequence: int = 16  # net.memory: steps in a row that are learned from, a multiple of collect
-    burn_in: int = 8  # net.memory: steps before them that only refresh the memory, a multiple of collect
+    sequence: int = 16  # dqn with net.memory: steps in a row that are learned from, a multiple of collect
+    burn_in: int = 8  # dqn with net.memory: steps before them that only refresh it, a multiple of collect
 
 
 @dataclass(frozen=True)

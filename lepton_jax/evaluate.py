@@ -141,8 +141,9 @@ def evaluate(
     ``trained`` are the settings of the run, ``config`` those that it is now to be judged with.
     """
     from lepton_jax.engine.evaluation import Evaluator
-    from lepton_jax.engine.setup import file_set, level_set, make_setup, takes
+    from lepton_jax.engine.setup import file_set, level_set, make_setup, prepare_jax, takes
 
+    prepare_jax(config)
     if config.env != trained.env:
         given, was = (make_setup(each).env.observation for each in (config, trained))
         if not takes(config, given, was):
@@ -162,8 +163,9 @@ def evaluate(
 def evaluate_named(config: Config, place: tuple[Path, str], episodes: int) -> dict[str, dict[str, float]]:
     """The figures of the policy at ``place`` on each named maze, ``episodes`` episodes each, and on all of them."""
     from lepton_jax.engine.evaluation import Evaluator
-    from lepton_jax.engine.setup import named_set
+    from lepton_jax.engine.setup import named_set, prepare_jax
 
+    prepare_jax(config)
     setup, hypers, agent_state, _ = _load(config, place)
     env, levels, names, which = named_set(config, setup, episodes)
     each = Evaluator(env, setup.agent, hypers).each(agent_state, levels)
@@ -178,9 +180,8 @@ def _load(config: Config, place: tuple[Path, str]) -> tuple[Any, Any, Any, int]:
     import jax
 
     from lepton_jax.engine.program import make_hypers, program_shape
-    from lepton_jax.engine.setup import make_setup, prepare_jax
+    from lepton_jax.engine.setup import make_setup
 
-    prepare_jax(config)
     setup = make_setup(config)
     hypers = make_hypers(config, program_shape(config))
     init = lambda: setup.agent.init(jax.random.key(0), setup.env.observation, setup.env.num_actions, hypers)

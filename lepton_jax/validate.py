@@ -52,8 +52,8 @@ def validate(config: Config) -> Config:
     most = (2**31 - 1) * env.num_envs * c.replay.collect  # iterations are counted in 32 bits
     check(c.total_steps + c.replay.warmup < most, "total_steps", f"less than {most}, replay.warmup included")
     check(env.num_envs % max(c.shards, 1) == 0, "env.num_envs", f"a multiple of shards = {c.shards}")
-    check(not c.agent.symmetry or c.net.memory == "none", "agent.symmetry", "False with net.memory: what an agent "
-          "remembers it has seen from one side")  # fmt: skip
+    check(not c.agent.symmetry or c.net.memory == "none", "agent.symmetry", "False with net.memory (or net.memory = "
+          "'none'): what an agent remembers it has seen from one side")  # fmt: skip
     (_check_pqn if c.agent.kind == "pqn" else _check_dqn)(c, check)
     if env.id == MAZE:
         _check_maze(c, check)
@@ -66,9 +66,9 @@ def _check_pqn(c: Config, check: Callable[[bool, str, str], None]) -> None:
         rows, what = c.env.num_envs * c.replay.collect, "env.num_envs x replay.collect"
     else:
         rows, what = c.env.num_envs, "env.num_envs (of which a minibatch has whole ones, with net.memory)"
-    shards = f" x shards = {parts}" if c.shards > 1 else ""
-    check(rows % parts == 0, "agent.minibatches", f"a number that{shards} divides {what} = {rows}")
-    check(not c.agent.munchausen, "agent.munchausen", "False: it is for dqn")
+    times = f", also times shards = {c.shards}," if c.shards > 1 else ""
+    check(rows % parts == 0, "agent.minibatches", f"a number that{times} divides {what} = {rows}")
+    check(not c.agent.munchausen, "agent.munchausen", "False with agent.kind = 'pqn': it is for dqn")
 
 
 def _check_dqn(c: Config, check: Callable[[bool, str, str], None]) -> None:
@@ -85,6 +85,11 @@ def _check_dqn(c: Config, check: Callable[[bool, str, str], None]) -> None:
         rows, what = c.replay.burn_in + c.replay.sequence, "replay.burn_in + replay.sequence"
         for name in ("replay.sequence", "replay.burn_in"):
             check(look_up(c, name) % collect == 0, name, f"a multiple of replay.collect = {collect}")
+        check(
+            not c.agent.munchausen or c.agent.lam == 0.0,
+            "agent.lam",
+            "0 with agent.munchausen and net.memory: a soft return is no mixture of plain ones",
+        )
         each = c.replay.sequence * shards
         check(
             c.replay.batch_size % each == 0,
@@ -155,6 +160,9 @@ def _check_maze(c: Config, check: Callable[[bool, str, str], None]) -> None:
             f"a multiple of env.refresh_levels = {env.refresh_levels}",
         )
     check(c.net.kind == "mlp" or env.observation != "vector", "net.kind", "'mlp' when env.observation is 'vector'")
+    if c.net.kind == "think":  # it reads what it has thought where the agent is
+        check(env.observation == "full", "env.observation", "'full' with net.kind = 'think'")
+        check(env.actions != "oriented", "env.actions", "'cardinal' or 'diagonal' with net.kind = 'think'")
 
 
 # Counts start at 1; the largest is what 32 bits number, or far beyond what a run can hold.

@@ -48,5 +48,6 @@ class Agent(NamedTuple):
     # What ``learn`` takes: a Batch of replayed transitions, a Sequence from replay, or all of the last rollout as one.
     learns_from: Literal["transitions", "sequences", "rollout"]
     metrics: tuple[str, ...]  # the names of what learn reports, each float32 ()
+    exact: bool  # whether q_values estimate Q* of the state seen: they do not with a memory, nor where values are soft
     policy: Callable[[Any], Any]  # (agent state) -> the part that acts, which is saved as the policy
     with_policy: Callable[[Any, Any], Any]  # (agent state, policy) -> agent state

@@ -51,13 +51,9 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         if not agent.munchausen:
             return reward
         knobs = hypers.munchausen_alpha, hypers.munchausen_temperature, hypers.munchausen_clip
-        bonus = jnp.vectorize(
-            lambda q, action: losses.munchausen_bonus(q, action, *knobs), signature="(a),()->()"
-        )  # over any leading axes
+        each = lambda q, action: losses.munchausen_bonus(q, action, *knobs)
+        bonus = jnp.vectorize(each, signature="(a),()->()")  # over any leading axes
         return reward + bonus(target_q(), action)
-
-    def size(error: jax.Array, hypers: Any) -> jax.Array:
-        return losses.huber(error, hypers.huber_delta) if agent.loss == "huber" else losses.squared(error)
 
     def transition_loss(params: Any, target: Any, b: Batch, hypers: Any) -> tuple[jax.Array, jax.Array]:
         values = forward(params, b.observation)
@@ -67,7 +63,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         next_value = jax.vmap(value_of, (0, 0, None))(next_online, next_target, hypers)
         reward = reward_of(b.reward, lambda: forward(target, b.observation), b.action, hypers)
         errors = jax.vmap(losses.td_error)(values, b.action, reward, b.discount, next_value)
-        return jnp.mean(size(errors, hypers)), jnp.mean(values)
+        return jnp.mean(losses.size_of(errors, agent.loss, hypers.huber_delta)), jnp.mean(values)
 
     def sequence_loss(params: Any, target: Any, s: Sequence, hypers: Any) -> tuple[jax.Array, jax.Array]:
         after = lambda params: sequences.after(q, jax.lax.stop_gradient(params), s, burn_in)
@@ -77,10 +73,9 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         over_both = lambda function: jax.vmap(jax.vmap(function, (0, 0, None)), (0, 0, None))
         next_value = over_both(value_of)(jax.lax.stop_gradient(next_online), next_target, hypers)
         reward = reward_of(s.reward, lambda: target_values, s.action, hypers)
-        along = jax.vmap(losses.q_lambda, (1, 1, 1, 1, None), out_axes=1)
-        goal = along(reward, s.discount, s.ended, next_value, hypers.lam)
-        chosen = jnp.take_along_axis(values, s.action[..., None], axis=-1)[..., 0]
-        return jnp.mean(size(jax.lax.stop_gradient(goal) - chosen, hypers)), jnp.mean(values)
+        goal = sequences.q_lambda(s, reward, next_value, hypers.lam)
+        errors = jax.lax.stop_gradient(goal) - sequences.chosen(values, s.action)
+        return jnp.mean(losses.size_of(errors, agent.loss, hypers.huber_delta)), jnp.mean(values)
 
     loss: Callable[..., tuple[jax.Array, jax.Array]] = sequence_loss if recurrent else transition_loss
 
@@ -113,6 +108,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         learn=learn,
         learns_from="sequences" if recurrent else "transitions",
         metrics=optimizer.METRICS,
+        exact=not (recurrent or agent.munchausen),
         policy=lambda state: state.params,
         with_policy=lambda state, params: state._replace(params=params),
     )

@@ -42,6 +42,11 @@ def huber(error: jax.Array, delta: jax.Array | float = 1.0) -> jax.Array:
     return inner * (size - 0.5 * inner)
 
 
+def size_of(error: jax.Array, kind: str, delta: jax.Array) -> jax.Array:
+    """``huber`` or ``squared``, by name."""
+    return huber(error, delta) if kind == "huber" else squared(error)
+
+
 def soft_value(q: jax.Array, temperature: jax.Array) -> jax.Array:
     """sum_a pi(a) (Q(s, a) - temperature * log pi(a)) for pi = softmax(Q / temperature). Takes (A,), returns ().
 

@@ -63,7 +63,7 @@ class Conv(nn.Module):
     def __call__(self, observation: jax.Array) -> jax.Array:
         x = jnp.moveaxis(observation, 1, -1).astype(self.dtype)
         for _ in range(self.conv_depth):
-            x = nn.Conv(self.channels, (3, 3), dtype=self.dtype, conv_general_dilated=_for_flax)(x)
+            x = nn.Conv(self.channels, (3, 3), dtype=self.dtype, conv_general_dilated=_for_flax())(x)
             x = nn.LayerNorm(dtype=self.dtype)(x) if self.layer_norm else x
             x = nn.relu(x)
         return MLP(self.width, self.depth, self.layer_norm, self.dtype)(x)
@@ -163,10 +163,11 @@ def _taps(x: jax.Array) -> jax.Array:
     return jnp.concatenate([padded[:, down : down + x.shape[1]] for down in range(3)]).reshape(3 * x.shape[0], -1)
 
 
-def _for_flax(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-    """``convolve`` in the place of ``lax.conv_general_dilated``, for flax's default of zeros outside and no strides."""
+def _for_flax() -> Callable[..., jax.Array]:
+    """What takes the place of ``lax.conv_general_dilated``, for flax's default of zeros outside and no strides."""
     turn = lambda x: jnp.transpose(x, (3, 1, 2, 0))
-    return turn(convolve(turn(x), kernel))
+    ours = lambda x, kernel, *_, **__: turn(convolve(turn(x), kernel))
+    return ours if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
 
 
 class Linear(nn.Module):
@@ -234,9 +235,7 @@ def make_q(net: NetConfig, num_actions: int, marker: int | None = None) -> QFunc
         torso: nn.Module = Conv(net.channels, net.conv_depth, *layers)
     elif net.kind == "think":
         if marker is None:
-            raise ValueError(
-                "net.kind = 'think' needs a world whose observation marks the agent's cell: --env.observation full"
-            )
+            raise ValueError("net.kind = 'think' needs a world that marks the agent's cell in what is observed")
         torso = Think(net.channels, net.iterations, marker, *layers)
     else:
         torso = MLP(*layers)

@@ -47,8 +47,7 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
 
     def lesson_of(params: Any, s: Sequence, hypers: Any) -> Lesson:
         _, following = sequences.unroll(q, params, s)
-        along = jax.vmap(losses.q_lambda, (1, 1, 1, 1, None), out_axes=1)
-        goal = along(s.reward, s.discount, s.ended, jnp.max(following, axis=-1), hypers.lam)
+        goal = sequences.q_lambda(s, s.reward, jnp.max(following, axis=-1), hypers.lam)
         lesson = Lesson(s.observation[:-1], sequences.begins(s)[:-1], s.action, goal, s.carry)
         if recurrent:
             return lesson
@@ -56,9 +55,8 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
 
     def loss(params: Any, lesson: Lesson, hypers: Any) -> tuple[jax.Array, jax.Array]:
         values, _ = q.unroll(params, lesson.carry, lesson.observation, lesson.first)
-        error = lesson.goal - jnp.take_along_axis(values, lesson.action[..., None], axis=-1)[..., 0]
-        each = losses.huber(error, hypers.huber_delta) if agent.loss == "huber" else losses.squared(error)
-        return jnp.mean(each), jnp.mean(values)
+        error = lesson.goal - sequences.chosen(values, lesson.action)
+        return jnp.mean(losses.size_of(error, agent.loss, hypers.huber_delta)), jnp.mean(values)
 
     def learn(
         state: PQNState,
@@ -69,7 +67,6 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
     ) -> tuple[PQNState, None, dict[str, jax.Array]]:
         lesson = lesson_of(state.params, batch, hypers)
         rows = lesson.action.shape[1]
-        part = rows // agent.minibatches
 
         def update(state: PQNState, chosen: jax.Array) -> tuple[PQNState, dict[str, jax.Array]]:
             along = lambda leaf: jnp.take(leaf, chosen, axis=1, mode="clip")
@@ -84,8 +81,7 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
         def epoch(state: PQNState, key: jax.Array) -> tuple[PQNState, dict[str, jax.Array]]:
             # One sort of random words: jax.random.permutation sorts several times, against ties that do no harm here.
             order = jnp.argsort(jax.random.bits(key, (rows,), jnp.uint32))
-            parts = order[: part * agent.minibatches].reshape(agent.minibatches, part)
-            return jax.lax.scan(update, state, parts)
+            return jax.lax.scan(update, state, order.reshape(agent.minibatches, -1))
 
         state, metrics = jax.lax.scan(epoch, state, jax.random.split(key, agent.epochs))
         return state, None, jax.tree.map(jnp.mean, metrics)
@@ -98,6 +94,7 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
         learn=learn,
         learns_from="rollout",
         metrics=optimizer.METRICS,
+        exact=not recurrent,
         policy=lambda state: state.params,
         with_policy=lambda state, params: state._replace(params=params),
     )

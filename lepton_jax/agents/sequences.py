@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.agents import explore
+from lepton_jax.agents import explore, losses
 from lepton_jax.agents.agent import Sequence
 from lepton_jax.agents.networks import QFunction
 
@@ -37,6 +37,17 @@ def unroll(q: QFunction, params: Any, s: Sequence) -> tuple[jax.Array, jax.Array
     beyond, _ = q.unroll(params, carry, reached, jnp.zeros(reached.shape[:2], bool))
     beyond = jnp.repeat(beyond.reshape(slots, -1, values.shape[-1]), group, axis=0)
     return values[:-1], jnp.where(s.truncated[..., None], beyond, values[1:])
+
+
+def q_lambda(s: Sequence, reward: jax.Array, next_value: jax.Array, lam: jax.Array) -> jax.Array:
+    """``losses.q_lambda`` of each column: rewards and the values of the states reached (T, B) -> returns (T, B)."""
+    along = jax.vmap(losses.q_lambda, (1, 1, 1, 1, None), out_axes=1)
+    return along(reward, s.discount, s.ended, next_value, lam)
+
+
+def chosen(values: jax.Array, action: jax.Array) -> jax.Array:
+    """The values (..., A) of actions (...)."""
+    return jnp.take_along_axis(values, action[..., None], axis=-1)[..., 0]
 
 
 def begins(s: Sequence) -> jax.Array:

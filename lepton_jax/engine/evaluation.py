@@ -148,11 +148,10 @@ class Evaluator:
     def report(self, agent_state: Any, levels: LevelSet) -> dict[str, float | None]:
         """All figures on ``levels``; None for those that the world cannot give.
 
-        Nor is there a ``q_error`` of an agent with a memory: its values belong to histories, not to states.
+        Nor is there a ``q_error`` of an agent whose values are no estimates of Q* (``Agent.exact``).
         """
         figures = self.validate(agent_state, levels)
-        remembers = jax.tree.leaves(jax.eval_shape(lambda: self._agent.carry(1)))
-        if (exact := self._solve(levels)) is not None and not remembers:
+        if (exact := self._solve(levels)) is not None and self._agent.exact:
             measure = lambda state, worlds, exact: q_error(self._env, self._agent, state, worlds, exact)
             figures["q_error"] = float(self._call("q_error", measure, levels.size, agent_state, levels.worlds, exact))
         return {name: figures.get(name) for name in FIGURES}

@@ -51,13 +51,15 @@ def sequence(env: VectorEnv, worlds: Any, window: replay.Window, gamma: jax.Arra
     )
 
 
-def through(symmetries: tuple[Symmetry, ...], batch: Any) -> Any:
+def through(symmetries: tuple[Symmetry, ...], batch: Any, key: jax.Array) -> Any:
     """A Batch or Sequence as seen through the symmetries, each by an equal share of its columns.
 
-    The columns are alike (drawn independently, or environments among which no one chooses), so that no random number
-    is needed, and each symmetry is one transposition of a contiguous part.
+    The columns are rolled by a random number, since environments explore each in its own way, and come out in the
+    rolled order; then each symmetry is one transposition of a contiguous part.
     """
     axis = 1 if isinstance(batch, Sequence) else 0
+    by = jax.random.randint(key, (), 0, batch.action.shape[axis])
+    batch = jax.tree.map(lambda leaf: jnp.roll(leaf, by, axis), batch)
     bounds = np.linspace(0, batch.action.shape[axis], len(symmetries) + 1).astype(int)
 
     def each(leaf: jax.Array, turned: Any) -> jax.Array:

@@ -30,7 +30,9 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
     symmetries = env.symmetries if config.agent.symmetry else ()
 
     def step(agent_state: Any, batch: Batch | Sequence, key: jax.Array, hypers: Hypers) -> tuple[Any, Any]:
-        batch = experience.through(symmetries, batch) if symmetries else batch
+        if symmetries:
+            turn_key, key = jax.random.split(key)
+            batch = experience.through(symmetries, batch, turn_key)
         agent_state, _, metrics = agent.learn(agent_state, batch, key, hypers, average)
         return agent_state, metrics
 
@@ -55,7 +57,8 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
             sample, key = inputs
             if sample is not None:
                 return step(agent_state, experience.transitions(env, worlds, sample), key, hypers)
-            windows = replay.sample_windows(ring, key, written, batch_size // length, burn_in + length)
+            window_key, key = jax.random.split(key)
+            windows = replay.sample_windows(ring, window_key, written, batch_size // length, burn_in + length)
             return step(agent_state, experience.sequence(env, worlds, windows, hypers.gamma), key, hypers)
 
         agent_state, metrics = jax.lax.scan(update, agent_state, (drawn, keys[1:]))

@@ -181,6 +181,11 @@ def _refuse_oversized(program: Program, per_transition: float, state_bytes: int)
             f"{available / 2**30:.2f} GiB of {manifest.device_name()}; choose a smaller env.pool or env.levels, "
             "env.num_envs or net.width"
         )
+    if program.shape.blocks == 1:
+        raise ConfigError(
+            f"{state_bytes / 2**30:.2f} GiB do not fit the {available / 2**30:.2f} GiB of {manifest.device_name()}; "
+            "choose a smaller env.num_envs or replay.collect"
+        )
     room = int((available - rest) / per_transition)
     raise ConfigError(
         f"replay.capacity: {transitions:,} transitions x {per_transition:.1f} bytes = {ring / 2**30:.2f} GiB, and "

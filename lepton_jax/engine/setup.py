@@ -84,6 +84,11 @@ def make_agent(config: Config, env: VectorEnv) -> Agent:
     """
     if config.agent.symmetry and not env.symmetries:
         raise ConfigError(f"agent.symmetry: {env.name} offers no symmetries as it is observed; leave it away")
+    name, columns = ("env.num_envs", config.env.num_envs) if config.agent.kind == "pqn" else (
+        "replay.batch_size", config.replay.batch_size
+    )  # fmt: skip
+    if config.agent.symmetry and columns < len(env.symmetries):
+        raise ConfigError(f"{name} = {columns}: expected at least one for each of {len(env.symmetries)} symmetries")
     try:
         q = make_q(config.net, env.num_actions, env.marker)
     except ValueError as error:

@@ -113,11 +113,12 @@ def random_rollout(seed: int, steps: int) -> tuple[Any, Any, Any, Any]:
 @pytest.mark.parametrize("lam", [0.0, 0.3, 0.65, 1.0])
 def test_q_lambda_is_its_definition(lam):
     rollouts = [random_rollout(seed, 12) for seed in range(200)]
-    stacked = [np.stack(leaf) for leaf in zip(*rollouts, strict=True)]
-    assert stacked[2][:, -1].any()  # some end with the last step, some do not
-    assert not stacked[2][:, -1].all()
-    found = jax.vmap(losses.q_lambda, (0, 0, 0, 0, None))(*stacked, jnp.float32(lam))
-    expected = [plain_q_lambda(*each, lam) for each in zip(*stacked, strict=True)]
+    reward, discount, ended, value = (np.stack(leaf) for leaf in zip(*rollouts, strict=True))
+    assert ended[:, -1].any()  # some end with the last step, some do not
+    assert not ended[:, -1].all()
+    along: Any = jax.vmap(losses.q_lambda, (0, 0, 0, 0, None))
+    found = along(reward, discount, ended, value, jnp.float32(lam))
+    expected = [plain_q_lambda(r, d, e, v, lam) for r, d, e, v in rollouts]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -125,7 +126,7 @@ def test_q_lambda_is_rlax():
     reward, discount, ended, value = random_rollout(7, 40)
     lam = np.where(ended, 0.0, 0.8).astype(np.float32)  # rlax takes the break of a chain as a lambda of 0
     expected = rlax.lambda_returns(reward, discount, value, lam)
-    found = losses.q_lambda(*(jnp.asarray(leaf) for leaf in (reward, discount, ended, value)), jnp.float32(0.8))
+    found = jax.jit(losses.q_lambda)(reward, discount, ended, value, jnp.float32(0.8))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -40,7 +40,7 @@ def make_agent(q_values: Any, carry: Any = lambda batch: ()) -> Agent:
         return q_values(observation, carry, first)
 
     none = lambda *args: None
-    return Agent(none, carry, values, act, none, "transitions", (), none, none)
+    return Agent(none, carry, values, act, none, "transitions", (), True, none, none)
 
 
 @pytest.fixture(scope="module")

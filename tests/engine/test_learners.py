@@ -1,6 +1,7 @@
 """Whole runs of every kind of learner: they end, they go on where they were cut, and their policies are judged."""
 
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,8 +29,8 @@ TINY = {
 PARTIAL = {"observation": "egocentric", "view": 5, "occlusion": True}
 
 
-def tiny(kind: str = "dqn", preset: str = "quick", **changes) -> Config:
-    config = overlay(from_preset(preset, kind), TINY, "tiny")
+def tiny(kind: str = "dqn", **changes: Any) -> Config:
+    config = overlay(from_preset("quick", kind), TINY, "tiny")
     return validate(overlay(config, changes, "test"))
 
 
@@ -38,7 +39,7 @@ def tiny(kind: str = "dqn", preset: str = "quick", **changes) -> Config:
     [("pqn", "gru", 1), ("dqn", "lstm", 2)],
 )
 def test_a_learner_with_memory_goes_on_where_it_was_cut(tmp_path, kind, memory, shards):
-    config = {"env": PARTIAL, "net": {"memory": memory}, "schedule_steps": 4096, "shards": shards}
+    config: dict[str, Any] = {"env": PARTIAL, "net": {"memory": memory}, "schedule_steps": 4096, "shards": shards}
     whole = lepton_jax.run(tiny(kind, run_dir=str(tmp_path / "whole"), **config))
     lepton_jax.run(tiny(kind, run_dir=str(tmp_path / "cut"), **config | {"total_steps": 2048}))
     cut = lepton_jax.resume(tmp_path / "cut", total_steps=4096)
@@ -88,7 +89,10 @@ def test_others_play_what_their_network_takes(tmp_path):
     ("kind", "changes", "words"),
     [
         ("dqn", {"agent": {"symmetry": True}, "env": {"observation": "vector"}}, "offers no symmetries"),
-        ("dqn", {"net": {"kind": "think"}, "env": {"observation": "centred"}}, "marks the agent's cell"),
+        ("dqn", {"net": {"kind": "think"}, "env": {"observation": "centred"}}, "env.observation = 'centred' .* 'full'"),
+        ("dqn", {"net": {"kind": "think"}, "env": {"actions": "oriented"}}, "env.actions = 'oriented'"),
+        ("dqn", {"agent": {"munchausen": True}, "net": {"memory": "gru"}}, "agent.lam = 0.65 .* 0 with"),
+        ("pqn", {"agent": {"symmetry": True}, "env": {"num_envs": 4}}, "env.num_envs = 4: .* 8 symmetries"),
         ("dqn", {"agent": {"symmetry": True}, "net": {"memory": "gru"}}, "agent.symmetry = True"),
         ("dqn", {"agent": {"munchausen": True, "n_step": 2}}, "agent.n_step = 2 .* 1 with agent.munchausen"),
         ("dqn", {"net": {"memory": "gru"}, "replay": {"sequence": 6}}, "multiple of replay.collect = 4"),
