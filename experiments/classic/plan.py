@@ -7,7 +7,7 @@ PROTOCOL = Protocol(
     arms={
         f"{preset} {kind}": ("--preset", preset, "--agent.kind", kind)
         for preset in ("cartpole", "acrobot", "mountaincar")
-        for kind in ("dqn", "pqn")
+        for kind in ("pqn", "dqn")
     },
     measure="mean_return",
 )
