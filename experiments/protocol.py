@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from lepton_jax.cli import parse_config
+from lepton_jax.config import Config
 from lepton_jax.evaluate import read_run
 
 RUNS = Path("runs/experiments")
@@ -45,7 +46,7 @@ def carry_out(name: str, protocol: Protocol) -> dict[str, Any]:
             folder = RUNS / name / f"{arm}-s{seed}".replace(" ", "-")
             asked = [*flags, "--seed", str(seed), "--run-dir", str(folder), "--display", "quiet"]
             begun = (folder / "config.toml").exists()
-            if begun and replace(read_run(folder), display="quiet") != parse_config(asked, "experiments", "")[0]:
+            if begun and _comparable(read_run(folder)) != _comparable(parse_config(asked, "experiments", "")[0]):
                 raise SystemExit(f"{folder} was made with other settings; move it away")
             if not (folder / "summary.json").exists():
                 print(f"{name}: {arm}, seed {seed}", flush=True)
@@ -81,6 +82,11 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any], measure: str) -> dict
     gaps = np.array(a[measure]) - np.array(b[measure])
     half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
     return {"mean": float(gaps.mean()), "low": float(gaps.mean() - half), "high": float(gaps.mean() + half)}
+
+
+def _comparable(config: Config) -> Config:
+    """A run's settings without those that change nothing of what it computes."""
+    return replace(config, run_dir="", display="auto")
 
 
 def _call(command: str, flags: Sequence[str]) -> str:

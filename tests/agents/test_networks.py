@@ -339,5 +339,5 @@ def test_the_passes_share_their_parameters():
 
 
 def test_thinking_needs_to_know_where_the_agent_is():
-    with pytest.raises(ValueError, match="marks the agent.s cell"):
+    with pytest.raises(ValueError, match="marks the agent's cell"):
         make_q(THINK, ACTIONS)
