@@ -9,6 +9,7 @@ PROTOCOL = Protocol(
         "dqn": ("--preset", "breakout", *_STEPS),
         "pqn": ("--preset", "breakout", "--agent.kind", "pqn", *_STEPS),
     },
+    seeds=range(3),
     measure="mean_return",
     pairs=(("pqn", "dqn"),),
 )
