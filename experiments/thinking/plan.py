@@ -43,6 +43,6 @@ def draw(result: dict[str, Any], protocol: Protocol, path: Path) -> None:
     axes.set_xlabel(f"passes over the map (trained on {TRAINED} x {TRAINED} with {PASSES})")
     axes.set_ylabel(protocol.measure.replace("_", " "))
     axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
