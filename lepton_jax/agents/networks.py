@@ -163,10 +163,23 @@ def _taps(x: jax.Array) -> jax.Array:
     return jnp.concatenate([padded[:, down : down + x.shape[1]] for down in range(3)]).reshape(3 * x.shape[0], -1)
 
 
+# Without the checkpoint the patches would be kept for the gradient: nine times the memory, and no faster.
+@jax.checkpoint
+def by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """``convolve`` with N first, channels last: one product with a matrix of patches.
+
+    A convolution that is not made again and again does not earn the turning to N last and back: MinAtar trains in half
+    the time.
+    """
+    _, rows, columns, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
+    return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
 def _for_flax() -> Callable[..., jax.Array]:
     """What takes the place of ``lax.conv_general_dilated``, for flax's default of zeros outside and no strides."""
-    turn = lambda x: jnp.transpose(x, (3, 1, 2, 0))
-    ours = lambda x, kernel, *_, **__: turn(convolve(turn(x), kernel))
+    ours = lambda x, kernel, *_, **__: by_patches(x, kernel)
     return ours if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.agents.networks import convolve, make_q
+from lepton_jax.agents.networks import by_patches, convolve, make_q
 from lepton_jax.config import NetConfig
 
 ACTIONS = 4
@@ -305,17 +305,24 @@ def test_thinking_is_a_repeated_convolution_read_at_the_agent(layer_norm):
         np.testing.assert_allclose(think(params, image), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_of_the_product_are_those_of_a_convolution():
+def by_patches_n_last(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    turn = lambda x: jnp.transpose(x, (3, 1, 2, 0))
+    return turn(by_patches(turn(x), kernel))
+
+
+@pytest.mark.parametrize("ours", [convolve, by_patches_n_last])
+def test_a_convolution_and_its_gradients_are_those_of_lax(ours):
     rng = np.random.default_rng(0)
     x, kernel, weight = (rng.normal(size=s).astype(np.float32) for s in [(3, 5, 4, 2), (3, 3, 3, 4), (4, 5, 4, 2)])
     conv = lambda x, kernel: jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "HWIO", "CHWN")
     )
-    ours, theirs = (
+    np.testing.assert_allclose(ours(x, kernel), conv(x, kernel), rtol=1e-5, atol=1e-5)
+    mine, theirs = (
         jax.jit(jax.grad(lambda x, kernel, f=f: jnp.sum(f(x, kernel) ** 2 * weight), (0, 1)))(x, kernel)
-        for f in (convolve, conv)
+        for f in (ours, conv)
     )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), mine, theirs)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
