@@ -120,7 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "net": {"width": 120},
         "dqn": {
             "env": {"num_envs": 16},
-            "agent": {"lr": 1e-3, "n_step": 5, "eps_ladder": True, "eps_end": 0.4},
+            "agent": {"lr": 1e-3, "n_step": 8, "eps_ladder": True, "eps_end": 0.6},
             "replay": {"capacity": 50_000, "batch_size": 128, "collect": 1, "updates": 2, "warmup": 5000},
         },
         "pqn": {
