@@ -9,8 +9,7 @@ from typing import Any, get_args, get_type_hints
 from lepton_jax.config import AgentConfig, Config, ConfigError
 from lepton_jax.settings import nearest, overlay
 
-# What a kind of agent begins with. PQN needs normalised layers; its settings are those of its paper (Gallici et al.
-# 2024, table 5) but for the sizes of a laptop.
+# What a kind of agent begins with. PQN needs normalised layers (Gallici et al. 2024).
 _KIND: dict[str, dict[str, Any]] = {
     "dqn": {},
     "pqn": {
@@ -25,6 +24,11 @@ _MAZE: dict[str, Any] = {"gamma": 0.95, "lr": 2e-3, "eps_end": 0.3, "eps_ladder"
 _MAZE_DQN: dict[str, Any] = _MAZE | {"n_step": 2, "double": False, "tau": 0.01}
 _MAZE_PQN: dict[str, Any] = _MAZE | {"optimizer": "adam", "epochs": 1, "minibatches": 16}
 _GPU_REPLAY = {"capacity": 4_194_304, "batch_size": 8192, "collect": 2, "updates": 2, "warmup": 262_144}
+_CLASSIC_DQN: dict[str, Any] = {
+    "env": {"num_envs": 16},
+    "agent": {"lr": 1e-3, "n_step": 5},
+    "replay": {"capacity": 50_000, "batch_size": 128, "collect": 1, "updates": 2, "warmup": 5000},
+}
 _CLASSIC_PQN: dict[str, Any] = {
     "env": {"num_envs": 32},
     "agent": {"lr": 1e-3, "loss": "squared", "lam": 0.95, "epochs": 4, "minibatches": 16},
@@ -106,11 +110,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "total_steps": 500_000,
         "env": {"id": "Acrobot-v1"},
         "net": {"width": 120},
-        "dqn": {
-            "env": {"num_envs": 16},
-            "agent": {"lr": 1e-3, "n_step": 5},
-            "replay": {"capacity": 50_000, "batch_size": 128, "collect": 1, "updates": 2, "warmup": 5000},
-        },
+        "dqn": _CLASSIC_DQN,
         "pqn": _CLASSIC_PQN,
     },
     "mountaincar": {
@@ -118,11 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "total_steps": 1_000_000,
         "env": {"id": "MountainCar-v0"},
         "net": {"width": 120},
-        "dqn": {
-            "env": {"num_envs": 16},
-            "agent": {"lr": 1e-3, "n_step": 8, "eps_ladder": True, "eps_end": 0.6},
-            "replay": {"capacity": 50_000, "batch_size": 128, "collect": 1, "updates": 2, "warmup": 5000},
-        },
+        "dqn": _CLASSIC_DQN | {"agent": {"lr": 1e-3, "n_step": 8, "eps_ladder": True, "eps_end": 0.6}},
         "pqn": {
             "env": {"num_envs": 32},
             "net": {"dueling": False},

@@ -50,7 +50,7 @@ def size_of(error: jax.Array, kind: str, delta: jax.Array) -> jax.Array:
 def soft_value(q: jax.Array, temperature: jax.Array) -> jax.Array:
     """sum_a pi(a) (Q(s, a) - temperature * log pi(a)) for pi = softmax(Q / temperature). Takes (A,), returns ().
 
-    That sum is temperature * logsumexp(Q / temperature) (Vieillard et al. 2020, arXiv 2007.14430, section 3).
+    That sum is temperature * logsumexp(Q / temperature) (Vieillard et al. 2020, arXiv 2007.14430).
     """
     return temperature * jax.nn.logsumexp(q / temperature)
 
@@ -61,8 +61,7 @@ def munchausen_bonus(
     """alpha * max(temperature * log pi(action), clip), pi = softmax(Q / temperature): Munchausen adds it to a reward.
 
     Args:
-      q: (A,), of the target network. action: int (). alpha, temperature: (). clip: (), below 0 (arXiv 2007.14430,
-        equation 1 and section 3).
+      q: (A,), of the target network. action: int (). alpha, temperature: (). clip: (), below 0 (arXiv 2007.14430).
     """
     return alpha * jnp.maximum(temperature * jax.nn.log_softmax(q / temperature)[action], clip)
 
@@ -73,7 +72,7 @@ def q_lambda(
     """Peng's Q(lambda) (Peng & Williams 1996): G_t = reward_t + discount_t ((1 - lam) next_value_t + lam G_{t+1}).
 
     Where an episode ended, and at the last step, the chain breaks and next_value_t stands alone. Nothing corrects for
-    exploratory actions (as in PQN, arXiv 2407.04811, equation 7).
+    exploratory actions (as in PQN, arXiv 2407.04811).
 
     Args:
       reward: (T,). discount: gamma, 0 after termination, (T,). ended: bool (T,), terminated or truncated.

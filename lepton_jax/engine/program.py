@@ -174,7 +174,8 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
         )
         state, kept = rollout(state, keys[: 2 * collect], hypers, policy)
         state = remember(state, kept, shape.warmup + state.clock)
-        window = replay.whole(kept, *env.record(state.env_state), env.time_limit)
+        whole = agent.learns_from == "rollout"
+        window = replay.whole(kept, *env.record(state.env_state), env.time_limit) if whole else ()
         agent_state, metrics = learning.learn(
             state.agent_state, state.ring, window, state.worlds, keys[2 * collect :], hypers,
             shape.warmup + state.clock + 1,

@@ -152,7 +152,7 @@ def test_munchausen_by_hand():
 
 def test_munchausen_finds_its_fixed_point():
     """Munchausen's value iteration with weight alpha and temperature tau is mirror descent: it converges to the policy
-    that is optimal under an entropy bonus of (1 - alpha) tau (Vieillard et al. 2020, theorem 1)."""
+    that is optimal under an entropy bonus of (1 - alpha) tau (Vieillard et al. 2020)."""
     rng = np.random.default_rng(0)
     states, actions, gamma, alpha, tau = 4, 3, 0.8, 0.7, 0.5
     reward = rng.normal(size=(states, actions))
