@@ -83,6 +83,22 @@ def test_pqn_learns_the_known_values(collect, time_limit, lam):
     assert_known(learned_q(probes.side_by_side(each, time_limit), agent, collect, iterations=1600), each)
 
 
+@pytest.mark.parametrize("kind", ["dqn", "pqn"])
+def test_with_a_memory_they_learn_the_known_values_of_every_beginning(kind):
+    """A value belongs to a history; that of an episode's first observation is that of its place.
+
+    Not of the truncation leak: its last place, after a whole episode, is a history that is always cut there, so that
+    no data tells its value. (Values at a cut, with the memory of the episode, are in test_sequences.)
+    """
+    each = [probe for probe in probes.all_probes(2, 4) if probe.name != "truncation leak"]
+    probe = probes.side_by_side(each, 4)
+    net = NetConfig(kind="mlp", width=32, depth=1, memory="gru", dueling=False, layer_norm=kind == "pqn")
+    agent = dataclasses.replace(BASE, kind=kind, lr=5e-3, lam=0.65, epochs=2, minibatches=4)
+    starts = list(probe.starts)
+    q = learned_q(probe, agent, 8, net, iterations=1200)
+    np.testing.assert_allclose(q[starts], probe.q[starts], atol=0.2)
+
+
 def test_learns_with_the_other_kinds_of_target_loss_and_network():
     probe = probes.truncation_leak(2)
     net = NetConfig(kind="mlp", width=16, depth=1, layer_norm=False, dueling=True)
