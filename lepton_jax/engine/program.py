@@ -27,17 +27,18 @@ class State(NamedTuple):
     """Everything a run is, between two chunks. N environments; with several shards, what each shard keeps of its own
     (env_state, first, ring, carry) has one more leading axis, the shard's."""
 
-    clock: jax.Array  # int32 (): iterations done; the same for all lanes
-    birth: jax.Array  # int32 (): iteration at which this run began
+    clock: jax.Array  # int32 (): iterations done; lanes in step share one
+    birth: jax.Array  # int32 (): the clock when this run began: 0 but for a lane that began after others
+    level_key: jax.Array  # typed key of the levels
     worlds: Any  # the level pool
     env_state: Any
     first: jax.Array  # bool (N,): this state begins an episode
     ring: Any  # replay.Ring
     agent_state: Any
     carry: Any  # the agent's carry of each environment
-    key: jax.Array  # typed key; the keys of iteration i are folded from it by i
+    key: jax.Array  # typed key; the keys of the run's iteration i are folded from it by i
     sums: dict[str, jax.Array]  # float32 (): metrics summed over the segments since the last log point
-    bad: jax.Array  # int32 (): the first iteration with a metric that is not finite, or NEVER
+    bad: jax.Array  # int32 (): the first iteration of the run with a metric that is not finite, or NEVER
 
 
 NEVER = 2**31 - 1
@@ -69,11 +70,14 @@ class Shape(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The compiled half of a run."""
+    """The compiled half of a run, and the functions it is made of, which lanes run in their own way."""
 
     shape: Shape
     init: jax.stages.Wrapped  # (key, level_key, hypers) -> State, warmed up
     chunk: jax.stages.Wrapped  # (State, hypers, int32 () segments to run) -> State; donates its State
+    begin: Callable[..., State]  # (key, level_key, hypers, worlds, clock) -> State, warmed up, born at that clock
+    refresh: Callable[..., Any]  # (worlds, level_key, clock) -> worlds of the segment that begins then
+    segment: Callable[[State, Hypers], State]  # over the worlds there are
 
 
 def program_shape(config: Config) -> Shape:
@@ -160,8 +164,8 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
     def stored(kept: replay.Rollout) -> replay.Rollout:
         return kept if agent.learns_from == "sequences" else kept._replace(carry=())
 
-    def remember(state: State, kept: replay.Rollout, written: jax.Array) -> State:
-        return state._replace(ring=replay.write(state.ring, stored(kept), written % shape.blocks, env.time_limit))
+    def remember(state: State, kept: replay.Rollout, head: jax.Array) -> State:
+        return state._replace(ring=replay.write(state.ring, stored(kept), head % shape.blocks, env.time_limit))
 
     def iteration(state: State, keys: jax.Array, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
         age = state.clock - state.birth
@@ -173,12 +177,13 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             state.agent_state, carry, observation, first, key, each
         )
         state, kept = rollout(state, keys[: 2 * collect], hypers, policy)
+        # By the clock that lanes share: a ring that is written where each lane's own age says would be scattered over.
         state = remember(state, kept, shape.warmup + state.clock)
         whole = agent.learns_from == "rollout"
         window = replay.whole(kept, *env.record(state.env_state), env.time_limit) if whole else ()
         agent_state, metrics = learning.learn(
             state.agent_state, state.ring, window, state.worlds, keys[2 * collect :], hypers,
-            shape.warmup + state.clock + 1,
+            shape.warmup + state.clock + 1, shape.warmup + age + 1,
         )  # fmt: skip
         metrics |= {
             "epsilon": epsilon,
@@ -188,29 +193,30 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
         }
         return state._replace(clock=state.clock + 1, agent_state=agent_state), metrics
 
+    def refresh(worlds: Any, level_key: jax.Array, clock: jax.Array) -> Any:
+        return worlds if env.refresh is None else env.refresh(worlds, level_key, clock // shape.per_segment)
+
     def segment(state: State, hypers: Hypers) -> State:
-        if env.refresh is not None:
-            state = state._replace(worlds=env.refresh(state.worlds, level_key, state.clock // shape.per_segment))
         # The keys of the whole segment at once: on a CPU a single call is a loop of eighty tiny kernels.
-        clocks = state.clock + jnp.arange(shape.per_segment)
-        keys = jax.vmap(lambda clock: own_keys(state.key, clock, 2 * collect + learning.keys))(clocks)
+        ages = state.clock - state.birth + jnp.arange(shape.per_segment)
+        keys = jax.vmap(lambda age: own_keys(state.key, age, 2 * collect + learning.keys))(ages)
         state, metrics = jax.lax.scan(lambda state, keys: iteration(state, keys, hypers), state, keys)
         finite = jnp.isfinite(sum(metrics.values()))
-        bad = shard.lowest(jnp.min(jnp.where(finite, NEVER, clocks)), shards)
+        bad = shard.lowest(jnp.min(jnp.where(finite, NEVER, ages)), shards)
         new = {name: (jnp.sum if name in TOTALS else jnp.mean)(each) for name, each in metrics.items()}
         new = shard.mean_over(new, TOTALS, shards)
         return state._replace(
             sums={name: state.sums[name] + value for name, value in new.items()}, bad=jnp.minimum(state.bad, bad)
         )
 
-    def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
+    def begin(key: jax.Array, level_key: jax.Array, hypers: Hypers, worlds: Any, clock: jax.Array) -> State:
         hypers = strong(hypers)
         agent_key, env_key, warm_key, run_key = jax.random.split(key, 4)
         env_key = own_keys(env_key, jnp.int32(0), 1)[0]
-        worlds = env.worlds(level_key)
         state = State(
-            clock=jnp.int32(0),
-            birth=jnp.int32(0),
+            clock=clock,
+            birth=clock,
+            level_key=level_key,
             worlds=worlds,
             env_state=env.reset(env_key, worlds, envs, hypers),
             first=jnp.ones(envs, bool),
@@ -228,21 +234,27 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
 
         def warm(state: State, number: jax.Array) -> tuple[State, None]:
             state, kept = rollout(state, own_keys(warm_key, number, 2 * collect), hypers, warming(state))
-            return remember(state, kept, number), None
+            return remember(state, kept, clock + number), None
 
         return jax.lax.scan(warm, state, jnp.arange(shape.warmup))[0]
 
-    level_key = jax.random.key(config.env.level_seed)
+    def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
+        return begin(key, level_key, hypers, env.worlds(level_key), jnp.int32(0))
 
     def chunk(state: State, hypers: Hypers, segments: jax.Array) -> State:
         hypers = strong(hypers)
-        return jax.lax.fori_loop(0, segments, lambda _, state: segment(state, hypers), state)
+
+        def one(_: jax.Array, state: State) -> State:
+            worlds = refresh(state.worlds, state.level_key, state.clock)
+            return segment(state._replace(worlds=worlds), hypers)
+
+        return jax.lax.fori_loop(0, segments, one, state)
 
     own = {"env_state", "first", "ring", "carry"}
     layout = State._make(OWN if name in own else SHARED for name in State._fields)
-    init = shard.spread(init, shards, (SHARED, SHARED, SHARED), layout)
-    chunk = shard.spread(chunk, shards, (layout, SHARED, SHARED), layout)
-    return Program(shape, jax.jit(init), jax.jit(chunk, donate_argnums=0))
+    init_ = shard.spread(init, shards, (SHARED, SHARED, SHARED), layout)
+    chunk_ = shard.spread(chunk, shards, (layout, SHARED, SHARED), layout)
+    return Program(shape, jax.jit(init_), jax.jit(chunk_, donate_argnums=0), begin, refresh, segment)
 
 
 def read_metrics(state: State, segments: int) -> dict[str, float]:

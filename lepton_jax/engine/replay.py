@@ -95,13 +95,16 @@ def write(ring: Ring, rollout: Rollout, block: jax.Array, time_limit: int) -> Ri
     )
 
 
-def sample(ring: Ring, key: jax.Array, written: jax.Array, count: int, n_step: int, gamma: jax.Array) -> Sample:
+def sample(
+    ring: Ring, key: jax.Array, head: jax.Array, written: jax.Array, count: int, n_step: int, gamma: jax.Array
+) -> Sample:
     """Draws ``count`` transitions uniformly, with replacement, from all that have n later rows in the ring.
 
     Args:
       ring: holds T rows.
       key: typed key.
-      written: int32 (): blocks written since the start; at least n_step + 1 rows of them.
+      head: int32 (): the next block to be written, counted on past the ring's end.
+      written: int32 (): blocks written so far, all of them just before ``head``; at least n_step + 1 rows.
       count, n_step: static.
       gamma: float32 ().
 
@@ -113,8 +116,8 @@ def sample(ring: Ring, key: jax.Array, written: jax.Array, count: int, n_step: i
     length = rows // jax.tree.leaves(ring.truncated)[0].shape[0]
     # Every row index below is small: block numbers are taken modulo before they are multiplied.
     blocks = rows // length
-    filled = jnp.minimum(written, blocks) * length
-    oldest = jnp.where(written < blocks, 0, written % blocks) * length
+    there = jnp.minimum(written, blocks)
+    filled, oldest = there * length, (head - there) % blocks * length
     choices = ((filled - n_step) * envs).astype(jnp.uint32)
     drawn = (jax.random.bits(key, (count,), jnp.uint32) % choices).astype(jnp.int32)
     row, env = (oldest + drawn // envs) % rows, drawn % envs
@@ -145,12 +148,13 @@ def sample(ring: Ring, key: jax.Array, written: jax.Array, count: int, n_step: i
     )
 
 
-def sample_windows(ring: Ring, key: jax.Array, written: jax.Array, count: int, length: int) -> Window:
+def sample_windows(ring: Ring, key: jax.Array, head: jax.Array, written: jax.Array, count: int, length: int) -> Window:
     """Draws ``count`` windows of ``length`` rows, whole blocks, uniformly from all that one more row follows.
 
     Args:
       ring: holds T rows. key: typed key.
-      written: int32 (): blocks written since the start; more than the window has.
+      head: int32 (): the next block to be written, counted on past the ring's end.
+      written: int32 (): blocks written so far, just before ``head``; more than the window has.
       count, length: static; ``length`` is a multiple of a block's rows.
     """
     rows, envs = ring.action.shape
@@ -158,7 +162,7 @@ def sample_windows(ring: Ring, key: jax.Array, written: jax.Array, count: int, l
     each = rows // blocks
     spanned = length // each
     filled = jnp.minimum(written, blocks)
-    oldest = jnp.where(written < blocks, 0, written % blocks)
+    oldest = (head - filled) % blocks
     choices = ((filled - spanned) * envs).astype(jnp.uint32)
     drawn = (jax.random.bits(key, (count,), jnp.uint32) % choices).astype(jnp.int32)
     block, env = (oldest + drawn // envs) % blocks, drawn % envs

@@ -145,8 +145,9 @@ def write(time_limit: int) -> Any:
 sample = jax.jit(replay.sample, static_argnames=("count", "n_step"))
 
 
+@pytest.mark.parametrize("birth", [0, 5])  # the block at which the run begins to write: a lane may come late
 @pytest.mark.parametrize(("collect", "time_limit", "n_step", "blocks"), CASES)
-def test_samples_are_what_happened(collect, time_limit, n_step, blocks):
+def test_samples_are_what_happened(collect, time_limit, n_step, blocks, birth):
     history = History(ENVS, n_step, time_limit)
     ring = None
     gamma, count = jnp.float32(GAMMA), 48 * collect * blocks
@@ -154,10 +155,12 @@ def test_samples_are_what_happened(collect, time_limit, n_step, blocks):
     for written in range(1, 3 * blocks + 3):  # several times around
         rollout = history.rollout(collect)
         ring = replay.make_ring(rollout, blocks, 4, time_limit) if ring is None else ring
-        ring = write(time_limit)(ring, rollout, jnp.int32((written - 1) % blocks))
+        ring = write(time_limit)(ring, rollout, jnp.int32((birth + written - 1) % blocks))
         if written * collect < n_step + 1:
             continue
-        drawn = sample(ring, jax.random.key(written), jnp.int32(written), count, n_step, gamma)
+        drawn = sample(
+            ring, jax.random.key(written), jnp.int32(birth + written), jnp.int32(written), count, n_step, gamma
+        )
         drawn = jax.tree.map(np.asarray, drawn)
         newest = written * collect
         oldest = max(0, newest - blocks * collect)
@@ -199,20 +202,23 @@ def test_samples_are_what_happened(collect, time_limit, n_step, blocks):
 sample_windows = jax.jit(replay.sample_windows, static_argnames=("count", "length"))
 
 
+@pytest.mark.parametrize("birth", [0, 5])
 @pytest.mark.parametrize(
     ("collect", "time_limit", "spanned", "blocks"), [(1, 3, 4, 8), (4, 3, 2, 4), (3, 100, 1, 2), (6, 2, 2, 3)]
 )
-def test_windows_are_what_happened(collect, time_limit, spanned, blocks):
+def test_windows_are_what_happened(collect, time_limit, spanned, blocks, birth):
     history = History(ENVS, 3, time_limit)
     ring, length, count = None, spanned * collect, 40 * blocks
     truncations = 0
     for written in range(1, 3 * blocks + 1):
         rollout = history.rollout(collect)
         ring = replay.make_ring(rollout, blocks, 4, time_limit) if ring is None else ring
-        ring = write(time_limit)(ring, rollout, jnp.int32((written - 1) % blocks))
+        ring = write(time_limit)(ring, rollout, jnp.int32((birth + written - 1) % blocks))
         if written < spanned + 1:
             continue
-        drawn = sample_windows(ring, jax.random.key(written), jnp.int32(written), count, length)
+        drawn = sample_windows(
+            ring, jax.random.key(written), jnp.int32(birth + written), jnp.int32(written), count, length
+        )
         drawn = jax.tree.map(np.asarray, drawn)
         everything = ((env, row, s) for env, steps in enumerate(history.steps) for row, s in enumerate(steps))
         where = {token(s.episode, s.at): (env, row) for env, row, s in everything}
@@ -247,7 +253,7 @@ def test_a_rollout_is_a_window():
     window = replay.whole(rollout, first_of(following.episode), first_of(following.step), 3)
     ring = replay.make_ring(rollout, 2, 4, 3)
     ring = write(3)(write(3)(ring, rollout, jnp.int32(0)), history.rollout(6), jnp.int32(1))
-    drawn = sample_windows(ring, jax.random.key(0), jnp.int32(2), 64, 6)
+    drawn = sample_windows(ring, jax.random.key(0), jnp.int32(2), jnp.int32(2), 64, 6)
     starts = np.asarray(window.step["token"][0])
     for i, begin in enumerate(np.asarray(drawn.step["token"][0]).tolist()):
         env = int(np.flatnonzero(starts == begin)[0])
@@ -271,7 +277,9 @@ def test_samples_are_uniform(blocks_written, n_step):
         tokens += list(rollout.step["token"])
         ring = write(100)(ring, rollout, jnp.int32(number % blocks))
     allowed = np.array(tokens[-blocks * collect :][:-n_step]).reshape(-1)
-    draws = sample(ring, jax.random.key(1), jnp.int32(blocks_written), 400 * allowed.size, n_step, jnp.float32(GAMMA))
+    draws = sample(
+        ring, jax.random.key(1), blocks_written, blocks_written, 400 * allowed.size, n_step, jnp.float32(GAMMA)
+    )
     names, counts = np.unique(np.asarray(draws.step["token"]), return_counts=True)
     np.testing.assert_array_equal(names, np.sort(allowed))
     assert stats.chisquare(counts).pvalue > 1e-3
@@ -282,7 +290,7 @@ def test_sampling_depends_on_the_key():
     rollout = history.rollout(6)
     ring = write(100)(replay.make_ring(rollout, 2, 4, 100), rollout, jnp.int32(0))
     draw = lambda seed: np.asarray(
-        sample(ring, jax.random.key(seed), jnp.int32(1), 32, 1, jnp.float32(GAMMA)).step["token"]
+        sample(ring, jax.random.key(seed), jnp.int32(1), jnp.int32(1), 32, 1, jnp.float32(GAMMA)).step["token"]
     )
     np.testing.assert_array_equal(draw(0), draw(0))
     assert np.any(draw(0) != draw(1))
