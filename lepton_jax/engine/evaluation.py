@@ -121,6 +121,11 @@ def evaluate(
     return summarise(play(env, agent, agent_state, worlds, key, hypers, count), exact)
 
 
+def evaluation_key() -> jax.Array:
+    """The key of all judgements: the same episodes for every policy, run and seed."""
+    return jax.random.key(20_26)
+
+
 FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
 
 
@@ -129,7 +134,6 @@ class Evaluator:
 
     def __init__(self, env: VectorEnv, agent: Agent, hypers: Hypers):
         self._env, self._agent, self._hypers = env, agent, hypers
-        self._key = jax.random.key(20_26)  # the same episodes for every policy, run and seed
         self._exact: dict[str, Exact | None] = {}
         self._compiled: dict[str, Any] = {}
         self.compile_seconds = 0.0
@@ -138,8 +142,7 @@ class Evaluator:
         """The figures on ``levels`` but for ``q_error``."""
 
         def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
-            key, size = self._key, levels.size
-            return evaluate(self._env, self._agent, state, worlds, key, strong(hypers), size, exact)
+            return evaluate(self._env, self._agent, state, worlds, evaluation_key(), strong(hypers), levels.size, exact)
 
         exact = self._solve(levels)
         figures = self._call("evaluate", measure, levels.size, agent_state, levels.worlds, self._hypers, exact)
@@ -160,7 +163,7 @@ class Evaluator:
         """The figures of each episode on ``levels``, (size,) each."""
 
         def measure(state: Any, worlds: Any, hypers: Hypers, exact: Exact | None) -> dict[str, jax.Array]:
-            played = play(self._env, self._agent, state, worlds, self._key, strong(hypers), levels.size)
+            played = play(self._env, self._agent, state, worlds, evaluation_key(), strong(hypers), levels.size)
             return figures_of(played, exact)
 
         exact = self._solve(levels)

@@ -44,14 +44,21 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
         return step(agent_state, experience.sequence(env, worlds, window, hypers.gamma), keys[0], hypers)
 
     def from_ring(
-        agent_state: Any, ring: replay.Ring, window: Any, worlds: Any, keys: Any, hypers: Hypers, *written: jax.Array
+        agent_state: Any,
+        ring: replay.Ring,
+        window: Any,
+        worlds: Any,
+        keys: Any,
+        hypers: Hypers,
+        head: Any,
+        written: Any,
     ) -> tuple[Any, dict[str, jax.Array]]:
         del window
         drawn = None
         if agent.learns_from == "transitions":
             # The ring does not change between the updates of an iteration, so that all its batches are drawn at once.
             n_step = config.agent.n_step
-            drawn = replay.sample(ring, keys[0], *written, updates * batch_size, n_step, hypers.gamma)
+            drawn = replay.sample(ring, keys[0], head, written, updates * batch_size, n_step, hypers.gamma)
             drawn = jax.tree.map(lambda leaf: leaf.reshape(updates, batch_size, *leaf.shape[1:]), drawn)
 
         def update(agent_state: Any, inputs: Any) -> tuple[Any, dict[str, jax.Array]]:
@@ -59,7 +66,7 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
             if sample is not None:
                 return step(agent_state, experience.transitions(env, worlds, sample), key, hypers)
             window_key, key = jax.random.split(key)
-            windows = replay.sample_windows(ring, window_key, *written, batch_size // length, burn_in + length)
+            windows = replay.sample_windows(ring, window_key, head, written, batch_size // length, burn_in + length)
             return step(agent_state, experience.sequence(env, worlds, windows, hypers.gamma), key, hypers)
 
         agent_state, metrics = jax.lax.scan(update, agent_state, (drawn, keys[1:]))

@@ -22,7 +22,7 @@ from lepton_jax.engine.program import NEVER, Shape, State, clear_metrics, read_m
 from lepton_jax.engine.shard import on_one
 
 # Seconds of a chunk: short, so that a signal is soon heard; long, so that the host's part does not show.
-_CHUNK = 1.0
+CHUNK = 1.0
 
 
 class Diverged(ValueError):
@@ -114,18 +114,16 @@ class _Loop:
         return moment
 
     def _advance(self, moment: Moment) -> Moment:
-        """A chunk, waited for in such a way that a second signal is heard within a tenth of a second."""
+        """A chunk, and whether its numbers are finite."""
         shape, progress = self._parts.shape, moment.progress
-        count = 1 if not self._segment_seconds else round(_CHUNK / self._segment_seconds)
+        count = 1 if not self._segment_seconds else round(CHUNK / self._segment_seconds)
         count = min(count, shape.per_point - progress.segments % shape.per_point)
         if (until := self._parts.keeper.until(progress.segments * shape.per_segment)) is not None:
             count = min(count, math.ceil(until / shape.per_segment))
         count = max(count, 1)
         began, expected = time.perf_counter(), count * self._segment_seconds
         state = self._parts.chunk(moment.state, self._parts.hypers, np.int32(count))
-        while not state.clock.is_ready():
-            time.sleep(min(max((expected - (time.perf_counter() - began)) / 2, 0.001), 0.1))
-        seconds = time.perf_counter() - began
+        seconds = wait_for(state.clock, began, expected)
         self._segment_seconds = seconds / count
         progress = progress._replace(segments=progress.segments + count, seconds=progress.seconds + seconds, score=None)
         moment = moment._replace(state=state, progress=progress)
@@ -140,7 +138,7 @@ class _Loop:
         agent_state = on_one(moment.state.agent_state)
         validation = parts.validate(agent_state)
         figures = metrics | {f"validation/{name}": value for name, value in validation.items()}
-        if not _finite(figures.values()) or _first_bad_leaf(agent_state):
+        if not _finite(figures.values()) or first_bad_leaf(agent_state):
             self._refuse(moment, figures)
         steps = progress.segments * shape.per_segment * shape.steps
         score, best = score_of(validation), moment.best
@@ -192,7 +190,7 @@ class _Loop:
         first = min(int(moment.state.bad), here)
         sums = {name: float(value) for name, value in moment.state.sums.items()}
         wrong = [name for name, value in {**sums, **figures}.items() if not math.isfinite(value)]
-        leaf = _first_bad_leaf(on_one(moment.state.agent_state))
+        leaf = first_bad_leaf(on_one(moment.state.agent_state))
         what = ", ".join(filter(None, (*wrong, leaf and f"parameter leaf {leaf}")))
         folder = parts.folder.failed / f"{here:09d}"
         try:
@@ -224,6 +222,22 @@ class _Loop:
         return f"{stopped}; go on with: {resume_command(self._parts.folder.path)}"
 
 
+def wait_for(array: Any, began: float, expected: float) -> float:
+    """Waits for a chunk in such a way that a second signal is heard within a tenth of a second.
+
+    Args:
+      array: a jax array of what the chunk returns.
+      began: the ``time.perf_counter`` at which it was called.
+      expected: seconds it will take, as far as known.
+
+    Returns:
+      The seconds it took.
+    """
+    while not array.is_ready():
+        time.sleep(min(max((expected - (time.perf_counter() - began)) / 2, 0.001), 0.1))
+    return time.perf_counter() - began
+
+
 def score_of(figures: Mapping[str, float]) -> tuple[float, ...]:
     """What "best" means: success, then path length, where the world knows success; else mean return."""
     names = ("success_rate", "spl") if "success_rate" in figures else ("mean_return",)
@@ -234,7 +248,7 @@ def _finite(values: Iterable[float]) -> bool:
     return all(map(math.isfinite, values))
 
 
-def _first_bad_leaf(agent_state: Any) -> str | None:
+def first_bad_leaf(agent_state: Any) -> str | None:
     """The first leaf that holds a NaN or an infinity, and how many of them; None if all are finite."""
     for name, leaf in checkpoint.names(jax.device_get(agent_state)).items():
         if jnp.issubdtype(leaf.dtype, jnp.floating) and not np.isfinite(leaf).all():

@@ -94,17 +94,6 @@ def device_name() -> str:
     return jax.devices()[0].device_kind
 
 
-def memory_bytes() -> int | None:
-    """Bytes that a program can use on the device; None where nobody tells."""
-    stats = jax.devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"])
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, AttributeError, OSError):
-        return None
-
-
 def git_revision() -> str | None:
     """The revision of the checkout this package is run from, marked ``+`` if it has changes; None outside one."""
     root = Path(lepton_jax.__file__).parent.parent

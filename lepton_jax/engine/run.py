@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from lepton_jax.config import Config, ConfigError, Hypers
-from lepton_jax.engine import checkpoint, manifest, replay
+from lepton_jax.engine import checkpoint, manifest
 from lepton_jax.engine.evaluation import Evaluator
 from lepton_jax.engine.folder import put, resume_command
 from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
 from lepton_jax.engine.launch import Launch, begin, runnable
 from lepton_jax.engine.loop import Moment, Parts, Progress, train
+from lepton_jax.engine.memory import Size, refuse_oversized, size_of
 from lepton_jax.engine.metrics import RECORDED, Observer, Record, to_json
 from lepton_jax.engine.program import Program, Shape, State, make_hypers, make_program
 from lepton_jax.engine.setup import Setup, level_set, make_setup, prepare_jax
@@ -79,7 +80,7 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
     validation = level_set(config, "validation", config.eval.validation_levels)
     test = level_set(config, "test", config.eval.test_levels)
 
-    facts = manifest.describe(config, setup, shape, ready.bytes_per_transition, ready.state_bytes)
+    facts = manifest.describe(config, setup, shape, ready.size.bytes_per_transition, ready.size.state_bytes)
     facts["levels"] |= {s.name: {"count": s.size, "sha256": s.fingerprint} for s in (validation, test)}
     iteration = ready.moment.progress.segments * shape.per_segment
     lineage = [*ready.lineage, {"iteration": iteration, "environment": facts["environment"], **about}]
@@ -114,7 +115,7 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
         "gradient_steps": shape.iterations * shape.updates,
         "env_steps_per_second": env_steps / progress.seconds,
         "compile_seconds": ready.seconds + evaluator.compile_seconds,
-        "bytes_per_transition": ready.bytes_per_transition,
+        "bytes_per_transition": ready.size.bytes_per_transition,
         "device": manifest.device_name(),
     }
     for name, policy, steps in (("final", final, env_steps), ("best", moment.best, progress.best_steps)):
@@ -131,8 +132,7 @@ class _Ready(NamedTuple):
     chunk: Callable[..., State]
     lineage: list[Any]
     seconds: float  # of compilation
-    bytes_per_transition: float
-    state_bytes: int
+    size: Size
 
 
 def _prepare(config: Config, program: Program, hypers: Hypers, setup: Setup, point: Path | None) -> _Ready:
@@ -141,22 +141,21 @@ def _prepare(config: Config, program: Program, hypers: Hypers, setup: Setup, poi
     keys = jax.random.key(config.seed), jax.random.key(config.env.level_seed)
     init = program.init.trace(*keys, hypers)
     like = init.out_info
-    state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
-    per_transition = replay.bytes_per_transition(like.ring)
-    _refuse_oversized(program, per_transition, state_bytes)
+    size = size_of(like)
+    refuse_oversized(program.shape, size)
     start = init.lower().compile() if point is None else None
     chunk = program.chunk.trace(like, hypers, jax.ShapeDtypeStruct((), np.int32)).lower().compile()
     seconds = time.perf_counter() - began
     if start is not None:
         state = start(*keys, hypers)
         moment = Moment(state, checkpoint.to_host(setup.agent.policy(on_one(state.agent_state))), Progress())
-        return _Ready(moment, chunk, [], seconds, per_transition, state_bytes)
+        return _Ready(moment, chunk, [], seconds, size)
     assert point is not None
     moment, lineage = _read(point, like, chunk.input_shardings[0][0], setup)
     if moment.progress.segments > program.shape.segments:
         done = moment.progress.segments * program.shape.per_segment * program.shape.steps
         raise ConfigError(f"total_steps: {config.total_steps} are asked for, but {done} are done already")
-    return _Ready(moment, chunk, lineage, seconds, per_transition, state_bytes)
+    return _Ready(moment, chunk, lineage, seconds, size)
 
 
 def _read(point: Path, like: State, shardings: State, setup: Setup) -> tuple[Moment, list[Any]]:
@@ -167,32 +166,6 @@ def _read(point: Path, like: State, shardings: State, setup: Setup) -> tuple[Mom
     return Moment(tree["state"], checkpoint.to_host(tree["best"]), Progress.from_json(said["progress"])), said[
         "lineage"
     ]
-
-
-def _refuse_oversized(program: Program, per_transition: float, state_bytes: int) -> None:
-    available = manifest.memory_bytes()
-    if available is None or state_bytes <= available:
-        return
-    transitions = program.shape.blocks * program.shape.steps
-    ring, rest = per_transition * transitions, state_bytes - per_transition * transitions
-    if rest >= available:
-        raise ConfigError(
-            f"{rest / 2**30:.2f} GiB for levels, environments and network, replay apart, do not fit the "
-            f"{available / 2**30:.2f} GiB of {manifest.device_name()}; choose a smaller env.pool or env.levels, "
-            "env.num_envs or net.width"
-        )
-    if program.shape.blocks == 1:
-        raise ConfigError(
-            f"{state_bytes / 2**30:.2f} GiB do not fit the {available / 2**30:.2f} GiB of {manifest.device_name()}; "
-            "choose a smaller env.num_envs or replay.collect"
-        )
-    room = int((available - rest) / per_transition)
-    raise ConfigError(
-        f"replay.capacity: {transitions:,} transitions x {per_transition:.1f} bytes = {ring / 2**30:.2f} GiB, and "
-        f"{rest / 2**30:.2f} GiB for everything else, do not fit the {available / 2**30:.2f} GiB of "
-        f"{manifest.device_name()}; "
-        f"choose at most --replay.capacity {room}"
-    )
 
 
 def _latest(state: State, setup: Setup, shape: Shape) -> tuple[np.ndarray, int, float]:

@@ -107,10 +107,10 @@ def spread(function: Callable[..., Any], shards: int, inputs: Any, outputs: Any)
     return jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
 
 
-def make_mesh(shards: int) -> jax.sharding.Mesh:
-    """The first ``shards`` devices in a row."""
+def make_mesh(count: int, axis: str = AXIS) -> jax.sharding.Mesh:
+    """The first ``count`` devices in a row."""
     kind = (jax.sharding.AxisType.Auto,)
-    return jax.make_mesh((shards,), (AXIS,), axis_types=kind, devices=jax.local_devices()[:shards])
+    return jax.make_mesh((count,), (axis,), axis_types=kind, devices=jax.local_devices()[:count])
 
 
 def on_one(tree: Any) -> Any:
