@@ -1,4 +1,4 @@
-"""Measures the engine: ``python -m bench --tier env|generate|train|save|evaluate``."""
+"""Measures the engine: ``python -m bench --tier env|generate|train|save|evaluate|sweep``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 
 import jax
 
-from bench import env, evaluate, generate, save, train
+from bench import env, evaluate, generate, save, sweep, train
 from bench.measure import environment, print_rows
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
 
 TIERS = {"env": env.rows, "generate": generate.rows, "train": train.rows, "save": save.rows, "evaluate": evaluate.rows}
+TIERS |= {"sweep": sweep.rows}
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Speed of stepping, level generation, training, checkpoints and evaluation. Compile time is apart; "
-        "each figure is the median of interleaved repetitions, with the range seen.",
+        description="Speed of stepping, level generation, training, checkpoints, evaluation and lanes. Compile time is "
+        "apart; each figure is the median of interleaved repetitions, with the range seen.",
         epilog="example: python -m bench --tier env --json env.json",
         allow_abbrev=False,
     )

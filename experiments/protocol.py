@@ -15,7 +15,7 @@ from scipy import stats
 
 from lepton_jax.cli import parse_config
 from lepton_jax.config import Config
-from lepton_jax.evaluate import read_run
+from lepton_jax.engine.policies import read_run
 
 RUNS = Path("runs/experiments")
 

@@ -7,18 +7,31 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lepton_jax.config import Config, ConfigError
-from lepton_jax.presets import PRESETS, from_preset, kind_of
+from lepton_jax.presets import KINDS, PRESETS, from_preset, kind_of
+from lepton_jax.scale.pick import is_sweep, pick
 from lepton_jax.settings import overlay, parse_toml
 from lepton_jax.validate import validate
 
 
-def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, dict[str, Any]]:
+def parse_config(
+    argv: list[str],
+    prog: str,
+    description: str,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    source: str = "",
+) -> tuple[Config, dict[str, Any]]:
     """Settings of a run: preset, then ``--config FILE``, then flags.
+
+    Args:
+      argv, prog, description: of the command.
+      preset: where ``--preset`` names none.
+      changes: nested, made between preset and file; from ``source``.
 
     Returns:
       The validated configuration, and what it was made from: preset, file and flags.
@@ -32,20 +45,36 @@ def parse_config(argv: list[str], prog: str, description: str) -> tuple[Config, 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     first.add_argument("--config")
+    first.add_argument("--lane", type=int)
     first.add_argument("--agent.kind", dest="kind")
     known, flags = first.parse_known_args(argv)
-    changes = read_toml(Path(known.config)) if known.config else {}
-    kind = known.kind or kind_of(changes)
-    preset = known.preset or "quick"
-    default = overlay(from_preset(preset, kind), changes, known.config or "")
+    preset = str(known.preset or preset or "quick")
+    file = Path(known.config) if known.config else None
+    if known.lane is not None or (file is not None and is_sweep(file)):
+        if file is None:
+            raise ConfigError(
+                f"--lane {known.lane}: of which sweep? name its folder: --config SWEEP --lane {known.lane}"
+            )
+        default = pick(file, known.lane).config
+    else:
+        default = _layers(preset, known.kind, (changes or {}, source), (read_toml(file) if file else {}, known.config))
     if known.kind:
         default = overlay(default, {"agent": {"kind": known.kind}}, "--agent.kind")
     epilogue = (
         f"--preset {{{','.join(PRESETS)}}} and --config FILE.toml come first; flags change what they say. "
-        f"Shown are the values of preset {preset}."
+        f"--config SWEEP --lane I is a lane of a sweep. Shown are the values of preset {preset}."
     )
     config = tyro.cli(Config, prog=prog, args=flags, default=default, description=f"{description}\n\n{epilogue}")
-    return validate(config), {"preset": preset, "config": known.config, "flags": flags}
+    return validate(config), {"preset": preset, "config": known.config, "lane": known.lane, "flags": flags}
+
+
+def _layers(preset: str, kind: str | None, *layers: tuple[Mapping[str, Any], str]) -> Config:
+    """A preset for the kind of agent that the flag or the last of the ``layers`` asks for, and these upon it."""
+    asked = [kind, *(kind_of(changes, "") for changes, _ in reversed(layers)), KINDS[0]]
+    config = from_preset(preset, next(filter(None, asked)))
+    for changes, source in layers:
+        config = overlay(config, changes, source)
+    return config
 
 
 def parse_changes(argv: list[str], prog: str, default: Config, description: str) -> Config:

@@ -7,11 +7,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.cli import guarded, read_text, read_toml
+from lepton_jax.cli import guarded, read_text
 from lepton_jax.config import MAZE, Config, ConfigError
-from lepton_jax.engine.folder import RunFolder, resume_command
-from lepton_jax.engine.integrity import CheckpointError, newest_intact, verify
-from lepton_jax.settings import overlay
+from lepton_jax.engine.folder import RunFolder
+from lepton_jax.engine.policies import Place, find_policy, read_run
+from lepton_jax.scale.pick import find_lane_policy, is_sweep, pick
 from lepton_jax.validate import validate
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
         epilog="example: python -m lepton_jax.evaluate runs/quick-s0 --levels my_mazes.txt --policy best",
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or of a sweep with --lane")
+    parser.add_argument("--lane", type=int, metavar="I", help="lane of a sweep")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--suite",
@@ -53,7 +54,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--iterations", type=int, metavar="N", help="net.kind think: N passes over the map")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    trained = read_run(args.run)
+    lane = pick(args.run, args.lane) if args.lane is not None or is_sweep(args.run) else None
+    trained = read_run(args.run) if lane is None else lane.config
     config = _changed(trained, args)
     if args.levels and config.env.id != MAZE:
         raise ConfigError(
@@ -64,7 +66,7 @@ def main(argv: list[str]) -> None:
     if not 1 <= args.episodes <= _MOST_EPISODES:
         raise ConfigError(f"--episodes {args.episodes}: expected 1 to {_MOST_EPISODES}")
     text = read_text(args.levels, "a level file") if args.levels else None
-    place = find_policy(RunFolder(args.run), args.policy)
+    place = find_policy(RunFolder(args.run), args.policy) if lane is None else find_lane_policy(lane, args.policy)
     if args.suite == "named" and text is None:
         _print_named(evaluate_named(config, place, args.episodes), args)
         return
@@ -74,7 +76,7 @@ def main(argv: list[str]) -> None:
     if args.json:
         print(to_json(figures, indent=2))
         return
-    print(f"{figures['episodes']} levels of {figures['levels']}, {args.policy} policy of {args.run}")
+    print(f"{figures['episodes']} levels of {figures['levels']}, {_whose(args)}")
     for name, value in figures.items():
         if isinstance(value, float):
             print(f"{name:<14}{value:>10.3f}")
@@ -96,45 +98,8 @@ def _changed(config: Config, args: argparse.Namespace) -> Config:
     return validate(dataclasses.replace(config, env=env, net=net))
 
 
-def read_run(folder: Path) -> Config:
-    """The configuration of a run folder; ConfigError if there is none."""
-    if not (folder / "config.toml").is_file():
-        raise ConfigError(
-            f"{folder} is no run folder: it has no config.toml; expected what python -m lepton_jax.train has left"
-        )
-    return validate(overlay(Config(), read_toml(folder / "config.toml"), str(folder / "config.toml")))
-
-
-def find_policy(folder: RunFolder, policy: str) -> tuple[Path, str]:
-    """Where a policy lies: a checkpoint, and the path of the tree within it that has it; "" for the whole.
-
-    Raises:
-      ConfigError: the run has no such policy yet.
-      CheckpointError: it is damaged; or there are checkpoints, but none of them is intact.
-    """
-    if folder.policy(policy).is_dir():
-        try:
-            verify(folder.policy(policy))
-        except CheckpointError as error:
-            intact, _ = newest_intact(folder.saved())
-            hope = f"; the newest intact checkpoint is {intact}: look at --policy latest" if intact else ""
-            raise CheckpointError(f"{error}{hope}") from None
-        return folder.policy(policy), ""
-    if policy == "final":
-        raise ConfigError(
-            f"{folder.path} holds no final policy: the run has not ended; look at --policy latest or best, or go on "
-            f"with it: {resume_command(folder.path)}"
-        )
-    point, problems = newest_intact(folder.saved())
-    if problems and point is None:
-        raise CheckpointError("; ".join(problems))
-    if point is None:
-        raise ConfigError(f"{folder.path} holds no checkpoint yet; go on with it: {resume_command(folder.path)}")
-    return point, "best" if policy == "best" else "state/agent_state"
-
-
 def evaluate(
-    config: Config, place: tuple[Path, str], suite: str, level_text: str | None, source: str, trained: Config
+    config: Config, place: Place, suite: str, level_text: str | None, source: str, trained: Config
 ) -> dict[str, Any]:
     """The figures of the policy at ``place`` on a set of levels, or on the levels in ``level_text``.
 
@@ -160,7 +125,7 @@ def evaluate(
     return {"levels": levels.name, "episodes": levels.size, **figures, "env_steps": env_steps}
 
 
-def evaluate_named(config: Config, place: tuple[Path, str], episodes: int) -> dict[str, dict[str, float]]:
+def evaluate_named(config: Config, place: Place, episodes: int) -> dict[str, dict[str, float]]:
     """The figures of the policy at ``place`` on each named maze, ``episodes`` episodes each, and on all of them."""
     from lepton_jax.engine.evaluation import Evaluator
     from lepton_jax.engine.setup import named_set, prepare_jax
@@ -175,7 +140,7 @@ def evaluate_named(config: Config, place: tuple[Path, str], episodes: int) -> di
     }
 
 
-def _load(config: Config, place: tuple[Path, str]) -> tuple[Any, Any, Any, int]:
+def _load(config: Config, place: Place) -> tuple[Any, Any, Any, int]:
     """Setup, hypers, and the agent's state with the policy at ``place``; the env-steps it was trained for."""
     import jax
 
@@ -186,7 +151,7 @@ def _load(config: Config, place: tuple[Path, str]) -> tuple[Any, Any, Any, int]:
     hypers = make_hypers(config, program_shape(config))
     init = lambda: setup.agent.init(jax.random.key(0), setup.env.observation, setup.env.num_actions, hypers)
     agent_state = jax.jit(init)()
-    stored, env_steps = _read_policy(*place, setup.agent, agent_state)
+    stored, env_steps = _read_policy(place, setup.agent, agent_state)
     return setup, hypers, setup.agent.with_policy(agent_state, stored), env_steps
 
 
@@ -196,7 +161,7 @@ def _print_named(table: dict[str, dict[str, float]], args: argparse.Namespace) -
     if args.json:
         print(to_json(table, indent=2))
         return
-    print(f"{args.episodes} episodes on each named maze, {args.policy} policy of {args.run}")
+    print(f"{args.episodes} episodes on each named maze, {_whose(args)}")
     figures = ("success_rate", "spl", "mean_length", "regret")
     print(f"{'':<20}" + "".join(f"{figure:>14}" for figure in figures))
     for name, row in table.items():
@@ -206,19 +171,27 @@ def _print_named(table: dict[str, dict[str, float]], args: argparse.Namespace) -
 _MOST_EPISODES = 100_000
 
 
-def _read_policy(path: Path, within: str, agent: Agent, agent_state: Any) -> tuple[Any, int]:
+def _read_policy(place: Place, agent: Agent, agent_state: Any) -> tuple[Any, int]:
     """A policy like that of ``agent_state``, and the env-steps it was trained for."""
     from lepton_jax.engine import checkpoint
 
-    if not within:
+    path, within, row, env_steps = place
+    if not within and row is None:
         policy, about = checkpoint.read(path, agent.policy(agent_state))
         return policy, about["env_steps"]
-    if within == "best":
-        places = checkpoint.places(agent.policy(agent_state), within)
-    else:
+    if within.endswith("agent_state"):
         places = agent.policy(checkpoint.places(agent_state, within))
-    policy, about = checkpoint.read_part(path, agent.policy(agent_state), places)
-    return policy, about["progress"]["best_steps"] if within == "best" else about["env_steps"]
+    else:
+        places = checkpoint.places(agent.policy(agent_state), within)
+    policy, about = checkpoint.read_part(path, agent.policy(agent_state), places, row)
+    if env_steps is None:
+        env_steps = about["progress"]["best_steps"] if within == "best" else about["env_steps"]
+    return policy, env_steps
+
+
+def _whose(args: argparse.Namespace) -> str:
+    lane = "" if args.lane is None else f", lane {args.lane}"
+    return f"{args.policy} policy of {args.run}{lane}"
 
 
 if __name__ == "__main__":

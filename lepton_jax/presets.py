@@ -148,10 +148,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 KINDS = get_args(get_type_hints(AgentConfig)["kind"])
 
 
-def kind_of(changes: Mapping[str, Any]) -> str:
-    """The kind of agent that nested ``changes`` ask for, the default if none; ``from_preset`` checks it."""
+def kind_of(changes: Mapping[str, Any], default: str = KINDS[0]) -> str:
+    """The kind of agent that nested ``changes`` ask for, ``default`` if none; ``from_preset`` checks it."""
     section = changes.get("agent")
-    return section.get("kind", KINDS[0]) if isinstance(section, Mapping) else KINDS[0]
+    return section.get("kind", default) if isinstance(section, Mapping) else default
 
 
 def from_preset(name: str, kind: str = "dqn") -> Config:

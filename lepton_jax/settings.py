@@ -35,7 +35,7 @@ def overlay(config: Any, changes: Mapping[str, Any], source: str, prefix: str = 
                 raise ConfigError(f"{source}: '{name}' is a section; write its keys below [{name}]")
             updates[key] = overlay(current, value, source, f"{name}.")
         else:
-            updates[key] = _typed(value, types[key], name, source)
+            updates[key] = typed(value, types[key], name, source)
     return dataclasses.replace(config, **updates)
 
 
@@ -49,6 +49,16 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
         changes = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML: {error}") from None
+    return migrated(changes, source)
+
+
+def migrated(changes: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """``changes`` without their ``config_version``, brought from it to this one.
+
+    Raises:
+      ConfigError: a version that this one cannot read.
+    """
+    changes = dict(changes)
     version = changes.pop("config_version", VERSION)
     if type(version) is not int or version > VERSION:
         raise ConfigError(
@@ -74,21 +84,26 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any
             yield name, before, after
 
 
-def to_toml(config: Config) -> str:
-    """The whole configuration as TOML, which ``--config`` reads back to an equal one."""
-    lines = [f"config_version = {VERSION}"]
+def to_toml(config: Config, table: str = "") -> str:
+    """The whole configuration as TOML, which ``--config`` reads back to an equal one; below ``[table]``, if named."""
+    lines = [*([f"[{table}]"] if table else []), f"config_version = {VERSION}"]
     fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)]
     sections = [("", config), *((name, value) for name, value in fields if dataclasses.is_dataclass(value))]
     for name, section in sections:
-        lines += [f"\n[{name}]"] if name else []
+        lines += [f"\n[{table}.{name}]" if table else f"\n[{name}]"] if name else []
         for f in dataclasses.fields(section):
             value = getattr(section, f.name)
             if not dataclasses.is_dataclass(value):
-                lines.append(f"{f.name} = {_toml_value(value)}")
+                lines.append(f"{f.name} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
 
 
-def _typed(value: Any, expected: Any, name: str, source: str) -> Any:
+def typed(value: Any, expected: Any, name: str, source: str) -> Any:
+    """``value`` as the type ``expected`` of the setting ``name``; only an integer becomes another, a float.
+
+    Raises:
+      ConfigError: it is of another type, or none of the choices.
+    """
     if get_origin(expected) is Literal:
         choices = get_args(expected)
         if value not in choices:
@@ -105,11 +120,13 @@ def _typed(value: Any, expected: Any, name: str, source: str) -> Any:
 
 
 def nearest(name: str, known: Any, prefix: str = "") -> str:
+    """A hint at the name of ``known`` that is most like ``name``, to end a message with; empty if none is."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{prefix}{close[0]}'?" if close else ""
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A bool, a string or a number as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -29,7 +29,8 @@ def main(argv: list[str]) -> None:
         "stopped, or with --total-steps extends one that has ended.",
     )
     if not config.run_dir:
-        name = f"runs/{origin['preset']}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = origin["preset"] if origin["lane"] is None else f"lane{origin['lane']}"
+        name = f"runs/{name}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
         config = dataclasses.replace(config, run_dir=name)
     _train(launch.begin(config), origin)
 

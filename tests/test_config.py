@@ -45,7 +45,7 @@ def test_preset_then_file_then_flags(tmp_path):
 
 def test_without_a_word_it_is_quick():
     assert parse() == from_preset("quick")
-    assert parse_config([], "prog", "")[1] == {"preset": "quick", "config": None, "flags": []}
+    assert parse_config([], "prog", "")[1] == {"preset": "quick", "config": None, "lane": None, "flags": []}
 
 
 def test_flags_of_every_type():

@@ -90,7 +90,7 @@ def read(path: Path, like: Any, shardings: Any = None) -> tuple[Any, dict[str, A
 
     about = describe(path)
     integrity.verify(path)
-    plain = jax.eval_shape(_raw, like)
+    plain = raw_shapes(like)
     check_leaves(path, about, names(plain))
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     template = jax.tree.map(
@@ -102,8 +102,18 @@ def read(path: Path, like: Any, shardings: Any = None) -> tuple[Any, dict[str, A
         arrays = ocp.load(str((path / _ARRAYS).absolute()), template)
     except Exception as error:
         raise CheckpointError(f"{path}: Orbax cannot read it: {_reason(error)}") from error
+    return with_keys(like, arrays), about
+
+
+def raw_shapes(tree: Any) -> Any:
+    """The shapes of what ``to_host`` gives of a tree of arrays."""
+    return jax.eval_shape(_raw, tree)
+
+
+def with_keys(like: Any, tree: Any) -> Any:
+    """``tree``, in which keys are as ``to_host`` leaves them, with typed keys where ``like`` has them."""
     wrap = lambda leaf, array: jax.random.wrap_key_data(array, impl="threefry2x32") if _is_key(leaf) else array
-    return jax.tree.map(wrap, like, arrays), about
+    return jax.tree.map(wrap, like, tree)
 
 
 def read_leaves(path: Path, wanted: Sequence[str], lane: int | None = None) -> dict[str, np.ndarray]:
@@ -136,27 +146,35 @@ def read_leaves(path: Path, wanted: Sequence[str], lane: int | None = None) -> d
     return found
 
 
-def read_part(path: Path, like: Any, places: Any) -> tuple[Any, dict[str, Any]]:
+def read_part(path: Path, like: Any, places: Any, row: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Reads a tree that is part of a checkpoint, and compares those leaves alone with their digests.
 
     Args:
       path: the checkpoint.
       like: a tree of arrays or shapes.
       places: the same tree of the names that its leaves have in the checkpoint; see ``places``.
+      row: of leaves that are stacked there, with one more leading axis. Of a checkpoint written with lanes it is read
+        alone.
 
     Raises:
       CheckpointError: a leaf is missing, damaged or of another shape or dtype.
     """
     about = describe(path)
     wanted = dict(zip(jax.tree.leaves(places), jax.tree.leaves(like), strict=True))
-    check_leaves(path, {"leaves": {name: about["leaves"][name] for name in wanted if name in about["leaves"]}}, wanted)
-    arrays = read_leaves(path, list(wanted))
+    there = {name: about["leaves"][name] for name in wanted if name in about["leaves"]}
+    if row is not None:
+        there = {name: leaf | {"shape": leaf["shape"][1:]} for name, leaf in there.items()}
+    check_leaves(path, {"leaves": there}, wanted)
+    by_lane = row is not None and all(isinstance(leaf["sha256"], list) for leaf in there.values())
+    arrays = read_leaves(path, list(wanted), row if by_lane else None)
+    if row is not None and not by_lane:
+        arrays = {name: array[row] for name, array in arrays.items()}
     return jax.tree.map(arrays.__getitem__, places), about
 
 
 def places(tree: Any, within: str) -> Any:
-    """The tree of its leaves' names in a checkpoint that holds it at the path ``within``."""
-    return jax.tree_util.tree_map_with_path(lambda key, _: f"{within}/{_name(key)}", tree)
+    """The tree of its leaves' names in a checkpoint that holds it at the path ``within``, "" for the root."""
+    return jax.tree_util.tree_map_with_path(lambda key, _: f"{within}/{_name(key)}".lstrip("/"), tree)
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent
 from lepton_jax.config import Hypers
+from lepton_jax.engine.metrics import FIGURES
 from lepton_jax.engine.program import strong
 from lepton_jax.engine.setup import LevelSet
 from lepton_jax.envs.vector import Exact, VectorEnv
@@ -124,9 +125,6 @@ def evaluate(
 def evaluation_key() -> jax.Array:
     """The key of all judgements: the same episodes for every policy, run and seed."""
     return jax.random.key(20_26)
-
-
-FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
 
 
 class Evaluator:

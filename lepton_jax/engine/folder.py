@@ -41,7 +41,7 @@ class RunFolder:
         folder = cls(path)
         folder._made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        folder._hold()
+        folder.hold()
         try:
             refuse_used(path)
         except ConfigError:
@@ -64,7 +64,7 @@ class RunFolder:
         folder = cls(path)
         if not folder.config.is_file() and not folder.checkpoints.is_dir():
             raise ConfigError(f"{path} holds no run: it has neither config.toml nor checkpoints")
-        folder._hold()
+        folder.hold()
         return folder
 
     def policy(self, name: str) -> Path:
@@ -102,7 +102,8 @@ class RunFolder:
     def __exit__(self, *_: Any) -> None:
         self.release()
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
+        """Keeps other processes from writing here; ConfigError if one does."""
         try:
             import fcntl
         except ImportError:  # not a POSIX system: no lock

@@ -34,6 +34,8 @@ class Observer(Protocol):
     def end(self, summary: dict[str, Any] | None) -> None: ...  # None: the run did not come to its end
 
 
+# What an evaluation tells of a policy, in the order in which people read it; see engine/evaluation.py.
+FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_error")
 RECORDED = ("metrics.jsonl", "timing.jsonl")
 
 

@@ -15,7 +15,7 @@ from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.agents.networks import make_q
 from lepton_jax.agents.pqn import make_pqn
 from lepton_jax.config import MAZE, Config, ConfigError
-from lepton_jax.engine.shard import count_shards, prepare_devices
+from lepton_jax.engine.shard import count_shards, prepare_devices, wanted_devices
 from lepton_jax.envs.maze import named, rules, suites, world
 from lepton_jax.envs.maze.level import Level, pad, stack
 from lepton_jax.envs.maze.observe import observation_spec
@@ -48,9 +48,12 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lepton_jax" / "xla"
 
 
-def prepare_jax(config: Config) -> None:
-    """Settings of jax that a run depends on; the compilation cache unless the user has set one."""
-    prepare_devices(config)
+def prepare_jax(config: Config, devices: int = 0) -> None:
+    """Settings of jax that a run depends on; the compilation cache unless the user has set one.
+
+    ``devices``: CPU devices to ask for, instead of as many as one run wants.
+    """
+    prepare_devices(devices or wanted_devices(config))
     jax.config.update(
         "jax_default_matmul_precision", config.matmul_precision if config.matmul_precision != "default" else None
     )

@@ -22,14 +22,18 @@ OWN, SHARED = PartitionSpec(AXIS), PartitionSpec()
 _SMALLEST_SHARE = 128
 
 
-def prepare_devices(config: Config) -> None:
-    """Asks jax for as many CPU devices as the run wants; without effect once jax has started, or with a GPU."""
-    wanted = config.shards or _automatic(config, os.cpu_count() or 1)
+def prepare_devices(wanted: int) -> None:
+    """Asks jax for so many CPU devices; without effect once jax has started, or with a GPU."""
     try:
         if jax.config.values["jax_num_cpu_devices"] < wanted:
             jax.config.update("jax_num_cpu_devices", wanted)
     except RuntimeError:
-        pass  # jax has started; count_shards takes what there is
+        pass  # jax has started; one takes what there is
+
+
+def wanted_devices(config: Config) -> int:
+    """CPU devices that one run wants."""
+    return config.shards or _automatic(config, os.cpu_count() or 1)
 
 
 def count_shards(config: Config) -> int:

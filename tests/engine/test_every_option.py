@@ -6,7 +6,7 @@ import pytest
 
 from lepton_jax import evaluate, run
 from lepton_jax.config import ConfigError
-from lepton_jax.engine import setup
+from lepton_jax.engine import policies, setup
 from lepton_jax.envs.maze import named
 from lepton_jax.envs.maze.text import from_str
 from lepton_jax.presets import from_preset
@@ -37,7 +37,9 @@ def test_all_options_train_together(tmp_path):
 
 def test_one_policy_on_all_named_mazes(tmp_path):
     result = run(config(tmp_path / "run", generator="perfect", ends="uniform", view=3))
-    said = evaluate.evaluate_named(evaluate.read_run(result.folder), (result.folder / "policy" / "final", ""), 3)
+    said = evaluate.evaluate_named(
+        policies.read_run(result.folder), policies.Place(result.folder / "policy" / "final"), 3
+    )
     *names, last = said
     assert tuple(names) == named.suite(1, jax.random.key(0))[0]
     assert len(names) > 10

@@ -62,7 +62,7 @@ def whole(tmp_path_factory) -> Path:
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, iteration: int, *signals: signal.Signals, every: int = 0) -> None:
     """Sends signals in the chunk that reaches ``iteration``; a chunk is one segment."""
-    monkeypatch.setattr(loop, "_CHUNK", 0.0)
+    monkeypatch.setattr(loop, "CHUNK", 0.0)
 
     def until(self: Keeper, now: int) -> None:
         for number in signals if now == iteration - 4 else ():

@@ -10,6 +10,7 @@ import pytest
 import lepton_jax
 from lepton_jax import evaluate
 from lepton_jax.config import Config, ConfigError
+from lepton_jax.engine import policies
 from lepton_jax.engine.run import Result
 from lepton_jax.engine.setup import make_setup
 from lepton_jax.presets import from_preset
@@ -50,14 +51,14 @@ def test_a_learner_with_memory_goes_on_where_it_was_cut(tmp_path, kind, memory, 
     assert np.isfinite(whole.summary["regret"])
     assert set(whole.final["params"]["torso"]) == {"encoder", "cell"}
     said = evaluate.evaluate(
-        config_of(whole), (whole.folder / "policy" / "final", ""), "test", None, "", config_of(whole)
+        config_of(whole), policies.Place(whole.folder / "policy" / "final"), "test", None, "", config_of(whole)
     )
     assert said["success_rate"] == whole.summary["success_rate"]
     assert said["mean_return"] == whole.summary["mean_return"]
 
 
 def config_of(result: Result) -> Config:
-    return evaluate.read_run(result.folder)
+    return policies.read_run(result.folder)
 
 
 def test_who_thinks_can_think_longer_about_larger_mazes(tmp_path, capsys):

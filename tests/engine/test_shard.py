@@ -66,7 +66,8 @@ def test_the_same_seed_twice_is_equal_bit_for_bit():
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_an_averaged_gradient_is_that_of_the_whole_batch():
+def in_parts(shards):
+    """An agent after one update, by all of a batch and by ``shards`` parts of it."""
     config = small()
     agent = make_setup(config).agent
     hypers = strong(make_hypers(config, make_program(config, make_setup(config).env, agent).shape))
@@ -83,13 +84,17 @@ def test_an_averaged_gradient_is_that_of_the_whole_batch():
     )
     whole, _, _ = agent.learn(state, batch, jax.random.key(1), hypers)
 
-    def half(state, batch):
-        return agent.learn(state, batch, jax.random.key(1), hypers, lambda tree: shard.average(tree, 2))[0]
+    def part(state, batch):
+        return agent.learn(state, batch, jax.random.key(1), hypers, lambda tree: shard.average(tree, shards))[0]
 
-    mesh = shard.make_mesh(2)
+    mesh = shard.make_mesh(shards)
     specs = (PartitionSpec(), PartitionSpec(shard.AXIS))
-    halves = jax.jit(jax.shard_map(half, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False))
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(halves(state, batch)), strict=True):
+    parts = jax.jit(jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False))
+    return whole, parts(state, batch)
+
+
+def test_an_averaged_gradient_is_that_of_the_whole_batch():
+    for a, b in zip(*map(jax.tree.leaves, in_parts(2)), strict=True):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=1e-5)
 
 

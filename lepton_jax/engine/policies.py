@@ -1,0 +1,64 @@
+"""The policies that runs leave behind: where they lie, and with which settings they were trained. Imports no jax."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lepton_jax.config import Config, ConfigError
+from lepton_jax.engine.folder import RunFolder, resume_command
+from lepton_jax.engine.integrity import CheckpointError, newest_intact, verify
+from lepton_jax.settings import overlay, parse_toml
+from lepton_jax.validate import validate
+
+
+class Place(NamedTuple):
+    """Where a policy lies."""
+
+    path: Path  # a checkpoint
+    within: str = ""  # the path within it of the tree that has the policy: "", "best", or that of an agent's state
+    row: int | None = None  # of leaves that are stacked there; None where they are not
+    env_steps: int | None = None  # it was trained for; None where the checkpoint says so
+
+
+def read_run(folder: Path) -> Config:
+    """The configuration of a run folder; ConfigError if there is none."""
+    file = folder / "config.toml"
+    if not file.is_file():
+        raise ConfigError(
+            f"{folder} is no run folder: it has no config.toml; expected what python -m lepton_jax.train has left"
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise ConfigError(f"{file}: {reason}; expected a TOML file") from None
+    return validate(overlay(Config(), parse_toml(text, str(file)), str(file)))
+
+
+def find_policy(folder: RunFolder, policy: str) -> Place:
+    """Where the policy ``best``, ``final`` or ``latest`` of a run lies; latest is that of the newest checkpoint.
+
+    Raises:
+      ConfigError: the run has no such policy yet.
+      CheckpointError: it is damaged; or there are checkpoints, but none of them is intact.
+    """
+    if folder.policy(policy).is_dir():
+        try:
+            verify(folder.policy(policy))
+        except CheckpointError as error:
+            intact, _ = newest_intact(folder.saved())
+            hope = f"; the newest intact checkpoint is {intact}: look at --policy latest" if intact else ""
+            raise CheckpointError(f"{error}{hope}") from None
+        return Place(folder.policy(policy))
+    if policy == "final":
+        raise ConfigError(
+            f"{folder.path} holds no final policy: the run has not ended; look at --policy latest or best, or go on "
+            f"with it: {resume_command(folder.path)}"
+        )
+    point, problems = newest_intact(folder.saved())
+    if problems and point is None:
+        raise CheckpointError("; ".join(problems))
+    if point is None:
+        raise ConfigError(f"{folder.path} holds no checkpoint yet; go on with it: {resume_command(folder.path)}")
+    return Place(point, "best" if policy == "best" else "state/agent_state")

@@ -1,0 +1,145 @@
+"""A sweep from its plan to its tables: group after group in one folder, which can be left and come back to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lepton_jax.engine import manifest
+from lepton_jax.engine.folder import RunFolder, put
+from lepton_jax.engine.interrupts import Interrupted, Interrupts
+from lepton_jax.engine.metrics import to_json
+from lepton_jax.scale import results
+from lepton_jax.scale.design import Sweep, to_toml
+from lepton_jax.scale.group import Group, Rules
+from lepton_jax.scale.ledger import Ledger, Score
+from lepton_jax.scale.plan import GroupPlan
+from lepton_jax.scale.standing import Standing, standing_of, together
+from lepton_jax.scale.sweep_folder import (
+    MANIFEST,
+    finished,
+    group_folder,
+    lane_command,
+    read_manifest,
+    resume_command,
+)
+
+
+class Watcher(Protocol):
+    """Something that is told how a sweep goes."""
+
+    def begin(self, of: int) -> None: ...  # env-steps of all lanes, run to their ends
+    def update(self, standing: Standing) -> None: ...  # of all groups together, after each chunk
+    def notice(self, text: str) -> None: ...
+    def end(self, summary: Mapping[str, Any]) -> None: ...  # as far as it has come
+
+
+def conduct(sweep: Sweep, plan: Sequence[GroupPlan], folder: RunFolder, watchers: Sequence[Watcher]) -> dict[str, Any]:
+    """Runs what is left of a sweep.
+
+    Args:
+      sweep, plan: what to run.
+      folder: held; let go at the end.
+      watchers: told how it goes.
+
+    Returns:
+      The summary, as in summary.json.
+
+    Raises:
+      Interrupted: a signal came; running lanes were saved, and the message says how to go on.
+      CheckpointError: the end of a group could not be saved, or no checkpoint of it is intact.
+    """
+    with folder:
+        ledgers: dict[int, Ledger] = {}
+        _describe(sweep, plan, folder.path, watchers)
+        for watcher in watchers:
+            watcher.begin(sum(part.env_steps for part in plan))
+        try:
+            _run(sweep, plan, folder.path, watchers, ledgers)
+        finally:
+            summary = _write(sweep, plan, folder.path, ledgers)
+            for watcher in watchers:
+                watcher.end(summary)
+        return summary
+
+
+def _run(
+    sweep: Sweep,
+    plan: Sequence[GroupPlan],
+    path: Path,
+    watchers: Sequence[Watcher],
+    ledgers: dict[int, Ledger],
+) -> None:
+    """Group after group; ``ledgers`` is filled in as they come along."""
+
+    def said(text: str) -> None:
+        for watcher in watchers:
+            watcher.notice(text)
+
+    def told() -> None:
+        standing = _standing(plan, ledgers)
+        for watcher in watchers:
+            watcher.update(standing)
+
+    way_on = f"go on with: {resume_command(path)}"
+    rules = Rules(sweep.pools, sweep.halving, sweep.base.checkpoint, way_on)
+    with Interrupts(way_on) as interrupts:
+        scores: Mapping[int, Sequence[Score]] = {}
+        for part in plan:
+            here = group_folder(path, part.number)
+            ledger = finished(here)
+            if ledger is None:
+                if interrupts.asked:
+                    raise Interrupted(f"stopped; {way_on}", interrupts.asked)
+                group = Group(part, rules, here, scores, said)
+                ledger = ledgers[part.number] = group.ledger
+                group.run(interrupts, told)
+            ledgers[part.number], scores = ledger, ledger.rungs
+
+
+def _standing(plan: Sequence[GroupPlan], ledgers: Mapping[int, Ledger]) -> Standing:
+    return together(standing_of(part, ledgers.get(part.number)) for part in plan)
+
+
+def _describe(sweep: Sweep, plan: Sequence[GroupPlan], path: Path, watchers: Sequence[Watcher]) -> None:
+    """Writes the manifest, with one more session in its lineage."""
+    before = read_manifest(path)
+    lineage = [*(before["lineage"] if before else []), {"environment": manifest.environment(1)}]
+    groups = [
+        {
+            "lanes": [lane.number for lane in part.lanes],
+            "static": part.static,
+            "places": part.lift.places,
+            "devices": part.lift.devices,
+            "abreast": part.lift.abreast,
+            "lane_bytes": part.lane_bytes,
+            "checkpoint_bytes": part.checkpoint_bytes,
+        }
+        for part in plan
+    ]
+    facts = {
+        "sweep": to_toml(sweep),
+        "environment": manifest.environment(1),
+        "git_revision": manifest.git_revision(),
+        "groups": groups,
+        "lineage": lineage,
+    }
+    put(path / MANIFEST, to_json(facts, indent=2) + "\n")
+    for note in manifest.changes(lineage):
+        for watcher in watchers:
+            watcher.notice(note)
+
+
+def _write(sweep: Sweep, plan: Sequence[GroupPlan], path: Path, ledgers: Mapping[int, Ledger]) -> dict[str, Any]:
+    """All tables, as far as the sweep has come."""
+    standing = _standing(plan, ledgers)
+    about = {
+        "device": manifest.device_name(),
+        "groups": len(plan),
+        "env_steps": standing.env_steps,
+        "seconds": standing.seconds,
+        "env_steps_per_second": standing.env_steps / standing.seconds if standing.seconds else None,
+        "compile_seconds": sum(ledger.compile_seconds for ledger in ledgers.values()),
+    }
+    return results.write(path, sweep, about, lambda lane: lane_command(path, lane))

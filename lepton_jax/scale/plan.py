@@ -1,0 +1,135 @@
+"""What a sweep will take, before it starts: groups, lanes at once, and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from lepton_jax.config import ConfigError
+from lepton_jax.engine import manifest
+from lepton_jax.engine.memory import memory_bytes, refuse_oversized, size_of, tree_bytes
+from lepton_jax.engine.program import Shape, make_hypers, make_program, program_shape
+from lepton_jax.engine.setup import Setup, make_setup
+from lepton_jax.scale.design import Lane, Sweep
+from lepton_jax.scale.groups import split
+from lepton_jax.scale.lift import Lift
+
+# Of the memory found, what lanes may fill: the rest is for what a step computes with.
+_SHARE = 0.8
+# Lanes at once on each core: few, so that a chunk is short and a checkpoint small, for they take turns anyway; more
+# where they are compared with each other.
+_ON_CPU, _ON_CPU_HALVING = 4, 16
+
+
+class GroupPlan(NamedTuple):
+    """Lanes that share one compiled program."""
+
+    number: int
+    lanes: tuple[Lane, ...]
+    setup: Setup
+    shape: Shape
+    lift: Lift
+    static: dict[str, Any]  # the swept knobs that set it apart from other groups
+    lane_bytes: int  # the state of one lane
+    fit: int | None  # lanes that fit the memory at once; None where nobody tells how much there is
+    checkpoint_bytes: int  # at most: the states of the lanes at once, and two policies of every lane
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of all lanes, run to their end."""
+        return self.shape.iterations * self.shape.steps * len(self.lanes)
+
+
+def make_plan(sweep: Sweep) -> tuple[GroupPlan, ...]:
+    """Splits a sweep into groups and sizes them up. Compiles nothing; jax must have been prepared.
+
+    Raises:
+      ConfigError: a world or an agent cannot be built, or lanes do not fit the memory.
+    """
+    return tuple(_plan(sweep, number, lanes) for number, lanes in enumerate(split(sweep.lanes)))
+
+
+def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...]) -> GroupPlan:
+    config = lanes[0].config
+    setup = make_setup(config)
+    shape = program_shape(config)
+    key, hypers = jax.random.key(0), make_hypers(config, shape)
+    program = make_program(config, setup.env, setup.agent)
+    like = jax.eval_shape(program.init, key, key, hypers)
+    refuse_oversized(shape, size_of(like))
+    shared = tree_bytes(like.worlds) if sweep.pools == "shared" else 0
+    lane_bytes = tree_bytes(like) - shared
+    fit = _fit(lane_bytes, shared)
+    if sweep.places > (fit or sweep.places):
+        raise ConfigError(
+            f"places = {sweep.places}: {fit} lanes of {lane_bytes / 2**20:.1f} MiB fit the memory of "
+            f"{manifest.device_name()} at once; choose at most --places {fit}, or leave it away"
+        )
+    lift = _lift(sweep, len(lanes), fit)
+    policies = 2 * len(lanes) * tree_bytes(setup.agent.policy(like.agent_state))
+    varied = [name for name in sweep.knobs if len({lane.knobs[name] for lane in lanes}) == 1]
+    static = {name: lanes[0].knobs[name] for name in varied if len({lane.knobs[name] for lane in sweep.lanes}) > 1}
+    most = shared + lift.places * lane_bytes + policies
+    return GroupPlan(number, lanes, setup, shape, lift, static, lane_bytes, fit, most)
+
+
+def _fit(lane_bytes: int, shared: int) -> int | None:
+    """Lanes that fit the memory, those being computed counted twice; at least 1, for one has been found to fit."""
+    memory = memory_bytes()
+    if memory is None:
+        return None
+    on_cpu, devices = jax.default_backend() == "cpu", jax.local_device_count()
+    room = _SHARE * memory - (devices * (shared + 2 * lane_bytes) if on_cpu else shared + 2 * lane_bytes)
+    return max(1, int(room / lane_bytes) * (1 if on_cpu else devices))
+
+
+def _lift(sweep: Sweep, lanes: int, fit: int | None) -> Lift:
+    on_cpu, there = jax.default_backend() == "cpu", jax.local_device_count()
+    most = min(lanes, fit or lanes)
+    devices = min(there, most, sweep.places or most)
+    wanted = most
+    if on_cpu:
+        wanted = min(most, devices * (_ON_CPU_HALVING if sweep.halving else _ON_CPU))
+    # Each device holds as many places; one that no lane needs costs memory only.
+    block = -(-wanted // devices)
+    if (limit := sweep.places or fit) is not None and block * devices > limit:
+        block = limit // devices
+    elif sweep.places:
+        block = min(-(-most // devices), sweep.places // devices)
+    return Lift(block * devices, devices, abreast=not on_cpu)
+
+
+def lines(plan: Sequence[GroupPlan], sweep: Sweep) -> list[str]:
+    """The plan for people."""
+    memory = memory_bytes()
+    found = f"{memory / 2**30:.1f} GiB" if memory is not None else "unknown memory"
+    seeds = len({lane.seed for lane in sweep.lanes})
+    points = len(sweep.lanes) // seeds
+    total = sum(group.env_steps for group in plan)
+    text = [
+        f"{len(sweep.lanes)} lanes: {_many(points, 'point')} x {_many(seeds, 'seed')}, {total:,} env-steps; "
+        f"{_many(len(plan), 'group')}, each compiled once",
+        f"{manifest.device_name()}, {_many(jax.local_device_count(), 'device')}, {found}; levels of each lane: "
+        f"{'one pool for all of a group' if sweep.pools == 'shared' else 'a pool of its own'}",
+    ]
+    if sweep.halving is not None:
+        text.append(
+            f"successive halving: of the lanes that reach log point {sweep.halving.first}, and then each "
+            f"{sweep.halving.eta} times as many, the best 1 in {sweep.halving.eta} go on"
+        )
+    for group in plan:
+        named = ", ".join(f"{name} = {value}" for name, value in group.static.items())
+        fit = "" if group.fit is None else f" of {group.fit:,} that fit"
+        how = "side by side" if group.lift.abreast else "in turns"
+        text.append(
+            f"group {group.number}{f' ({named})' if named else ''}: {_many(len(group.lanes), 'lane')}, "
+            f"{group.lift.places} at once{fit}, {how} on {_many(group.lift.devices, 'device')}; "
+            f"{group.lane_bytes / 2**20:.2f} MiB a lane, checkpoints of at most {group.checkpoint_bytes / 2**20:.0f} MiB"
+        )
+    return text
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
