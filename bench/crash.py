@@ -49,7 +49,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--count", type=int, default=50, help="kills (default: 50)")
     parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
     parser.add_argument("--signal", default="SIGKILL", choices=("SIGKILL", "SIGTERM", "SIGINT"), help="what kills")
+    parser.add_argument("--sweep", action="store_true", help="kill one sweep so often, and compare its table")
     args = parser.parse_args(argv)
+    if args.sweep:
+        with tempfile.TemporaryDirectory() as scratch:
+            lines, equal = crash_sweep(Path(scratch), args.count, args.seed, getattr(signal, args.signal))
+        print("\n".join(lines))
+        print(f"a sweep killed {args.count} times {'equals' if equal else 'DIFFERS from'} the undisturbed one")
+        return 0 if equal else 1
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch)
         undisturbed(run)  # fills the compilation cache
@@ -100,10 +107,10 @@ def crash(scratch: Path, seconds: float, count: int, seed: int, number: int) -> 
     return equal, lines
 
 
-def train(flags: list[str], number: int | None = None, after: float = 0.0) -> bool:
-    """Runs the command, to its end or for ``after`` seconds; True if it was killed."""
-    command = [sys.executable, "-m", "lepton_jax.train", *flags]
-    process = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def train(flags: list[str], number: int | None = None, after: float = 0.0, command: str = "train") -> bool:
+    """Runs a command, to its end or for ``after`` seconds; True if it was killed."""
+    line = [sys.executable, "-m", f"lepton_jax.{command}", *flags]
+    process = subprocess.Popen(line, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         out, _ = process.communicate(timeout=after if number is not None else None)
     except subprocess.TimeoutExpired:
@@ -111,8 +118,62 @@ def train(flags: list[str], number: int | None = None, after: float = 0.0) -> bo
         process.communicate()
         return True
     if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}:\n{out}")
+        raise SystemExit(f"{' '.join(line)} ended with status {process.returncode}:\n{out}")
     return False
+
+
+# Two groups, more lanes than places, and halving, so that a kill can fall into anything a sweep does.
+SWEEP = """
+seeds = 2
+places = 2
+[grid]
+agent.lr = [1e-4, 2e-3, 1e38]
+net.width = [16, 32]
+[halving]
+eta = 2
+first = 4
+"""
+
+
+def crash_sweep(scratch: Path, kills: int, seed: int, number: int) -> tuple[list[str], bool]:
+    """Kills one sweep ``kills`` times at random instants, lets it end, and compares it with one nobody disturbed.
+
+    Returns:
+      A line on each kill, and whether all tables and policies are equal.
+    """
+    settings, _, sections = SMALL.partition("[env]")
+    config = f"[config]\n{settings}[config.env]{sections}".replace("\n[", "\n[config.").replace(
+        "config.config", "config"
+    )
+    config = config.replace("total_steps = 1_000_000", "total_steps = 200_000\nlog_points = 10")
+    (scratch / "sweep.toml").write_text(SWEEP + config)
+    flags = lambda name: [str(scratch / "sweep.toml"), "--run-dir", str(scratch / name)]
+    train(flags("first"), command="sweep")  # fills the compilation cache
+    began = time.perf_counter()
+    train(flags("whole"), command="sweep")
+    seconds = time.perf_counter() - began
+    draw, lines, folder = random.Random(seed), [f"undisturbed: {seconds:.1f} s"], scratch / "disturbed"
+    while len(lines) <= kills:
+        after = draw.uniform(0.4, 0.9) * seconds  # less would not get far enough to leave anything
+        if not train(flags(folder.name), number, after, "sweep"):
+            lines.append("it had ended before")
+            break
+        groups = sorted(folder.glob("g*")) if folder.is_dir() else []
+        lines.append(
+            f"{len(lines):3} killed after {after:5.2f} s: " + ("; ".join(map(state, groups)) or "no group yet")
+        )
+    train(flags(folder.name), command="sweep")
+    return lines, sweep_fingerprint(folder) == sweep_fingerprint(scratch / "whole")
+
+
+def sweep_fingerprint(folder: Path) -> dict[str, Any]:
+    """The tables of a sweep, byte for byte, and the digests of all policies."""
+    found: dict[str, Any] = {name: (folder / name).read_bytes() for name in ("table.csv", "lanes.csv")}
+    for group in sorted(folder.glob("g*")):
+        for policy in ("final", "best"):
+            leaves = describe(group / "policy" / policy)["leaves"]
+            found[f"{group.name} {policy}"] = {name: leaf["sha256"] for name, leaf in leaves.items()}
+    return found
 
 
 def fingerprint(folder: Path) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Plain(Quiet):
 
     def update(self, standing: Standing) -> None:
         now, counts = time.monotonic(), {k: v for k, v in standing.counts.items() if k not in ("waiting", "running")}
+        if self._last is None and standing.env_steps:
+            print(f"expected, by the first chunk: {left(standing)} of training", flush=True)
         if self._last is None or now - self._last[0] > _PAUSE or counts != self._last[1]:
             self._last = now, counts
             print(text(standing), flush=True)

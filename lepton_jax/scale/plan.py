@@ -126,7 +126,8 @@ def lines(plan: Sequence[GroupPlan], sweep: Sweep) -> list[str]:
         text.append(
             f"group {group.number}{f' ({named})' if named else ''}: {_many(len(group.lanes), 'lane')}, "
             f"{group.lift.places} at once{fit}, {how} on {_many(group.lift.devices, 'device')}; "
-            f"{group.lane_bytes / 2**20:.2f} MiB a lane, checkpoints of at most {group.checkpoint_bytes / 2**20:.0f} MiB"
+            f"{group.lane_bytes / 2**20:.2f} MiB a lane, checkpoints of at most "
+            f"{group.checkpoint_bytes / 2**20:.0f} MiB"
         )
     return text
 
