@@ -8,6 +8,7 @@ print(result.summary["success_rate"])
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lepton_jax.envs.gymnasium import LeptonEnv, LeptonVectorEnv
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "make_gymnasium", "preset", "register_gymnax", "resume", "run"]
+__all__ = ["Config", "ConfigError", "make_gymnasium", "preset", "register_gymnax", "resume", "run", "run_sweep"]
 
 
 def preset(name: str = "quick", **changes: Any) -> Config:
@@ -61,6 +62,30 @@ def resume(path: str | Path, **changes: Any) -> Result:
 
     start = go_on(Path(path), lambda config: overlay(config, changes, "resume()"))
     return go(start, [make_display(start.config.display)])
+
+
+def run_sweep(config: Config | None = None, run_dir: str = "", **asked: Any) -> dict[str, Any]:
+    """Runs seeds x hyperparameters as lanes of one compiled program, and leaves a sweep folder.
+
+    ``run_sweep(config, "runs/lr", grid={"agent.lr": [1e-4, 1e-3]}, seeds=8)``; what may be asked is what a SWEEP.toml
+    may say: grid, random or sobol with samples, points, seeds, halving, places, pools. Called again, it goes on.
+
+    Returns:
+      The summary, as in summary.json.
+
+    Raises:
+      ConfigError: the sweep cannot be run, or another one is in ``run_dir``; says why.
+    """
+    from lepton_jax.report.sweep_page import PageWriter
+    from lepton_jax.report.sweep_terminal import make_watcher
+    from lepton_jax.scale.asking import from_table
+    from lepton_jax.scale.conduct import conduct
+    from lepton_jax.scale.design import design
+
+    base = config or preset()
+    path = Path(run_dir or base.run_dir or f"runs/sweep-{time.strftime('%Y%m%d-%H%M%S')}")
+    sweep = design(base, from_table(asked, "run_sweep()").asked)
+    return conduct(sweep, path, [make_watcher(base.display), PageWriter(path)])
 
 
 def register_gymnax() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from lepton_jax.config import ConfigError
 from lepton_jax.scale.asking import from_flags, from_table, merge
 from lepton_jax.scale.axes import POOLS
 from lepton_jax.scale.design import Sweep, design
-from lepton_jax.scale.sweep_folder import hold, read_definition
+from lepton_jax.scale.sweep_folder import read_definition
 
 _PROG = "python -m lepton_jax.sweep"
 _OWN = ("grid", "random", "sobol", "samples", "design_seed", "seeds", "halving", "places", "pools")
@@ -79,21 +78,15 @@ def _asked(file: Path | None, args: argparse.Namespace, flags: list[str]) -> tup
 
 
 def _sweep(sweep: Sweep, path: Path, dry_run: bool) -> None:
-    from lepton_jax.engine.setup import prepare_jax  # jax from here on
-    from lepton_jax.report.sweep_page import PageWriter
+    from lepton_jax.report.sweep_page import PageWriter  # jax from here on
     from lepton_jax.report.sweep_terminal import make_watcher
-    from lepton_jax.scale.conduct import conduct
-    from lepton_jax.scale.plan import lines, make_plan
+    from lepton_jax.scale import conduct
+    from lepton_jax.scale.plan import lines
 
-    wanted = min(len(sweep.lanes), sweep.places or len(sweep.lanes), os.cpu_count() or 1)
-    prepare_jax(sweep.lanes[0].config, wanted)
-    plan = make_plan(sweep)
-    if dry_run or sweep.base.display != "quiet":
-        print("\n".join(lines(plan, sweep)), flush=True)
     if dry_run:
+        print("\n".join(lines(conduct.plan(sweep), sweep)))
         return
-    folder = hold(sweep, path)
-    conduct(sweep, plan, folder, [make_watcher(sweep.base.display), PageWriter(path)])
+    conduct.conduct(sweep, path, [make_watcher(sweep.base.display), PageWriter(path)])
     print(f"kept in {path}: table.csv, lanes.csv, summary.json, report.html")
 
 

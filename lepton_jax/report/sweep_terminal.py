@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.scale.conduct import Watcher
@@ -24,7 +24,7 @@ def make_watcher(kind: str) -> Watcher:
 class Quiet:
     """Shows nothing but notes."""
 
-    def begin(self, of: int) -> None: ...
+    def begin(self, plan: Sequence[str], of: int) -> None: ...
     def update(self, standing: Standing) -> None: ...
     def notice(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr, flush=True)
@@ -37,6 +37,9 @@ class Plain(Quiet):
 
     def __init__(self) -> None:
         self._last: tuple[float, dict[str, int]] | None = None
+
+    def begin(self, plan: Sequence[str], of: int) -> None:
+        print("\n".join(plan), flush=True)
 
     def update(self, standing: Standing) -> None:
         now, counts = time.monotonic(), {k: v for k, v in standing.counts.items() if k not in ("waiting", "running")}
@@ -53,9 +56,10 @@ class Plain(Quiet):
 class Bar(Plain):
     """A live line with a bar; the table at the end."""
 
-    def begin(self, of: int) -> None:
+    def begin(self, plan: Sequence[str], of: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 
+        super().begin(plan, of)
         columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=14), TextColumn("{task.description}"))
         self._progress = Progress(*columns)
         self._task = self._progress.add_task("compiling ...", total=of)

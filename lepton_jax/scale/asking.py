@@ -160,6 +160,7 @@ def _axes(texts: Iterable[str], flag: str) -> dict[str, Axis]:
     axes: dict[str, Axis] = {}
     for text in texts:
         name, _, values = text.partition("=")
+        name = name.replace("-", "_")  # as in flags of settings: --agent.max-grad-norm
         demand(
             name and values,
             f"{flag} {text}: expected KNOB=VALUE,VALUE{'' if flag == '--grid' else ' or KNOB=LOW:HIGH'}",

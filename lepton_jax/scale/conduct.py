@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from lepton_jax.engine import manifest
-from lepton_jax.engine.folder import RunFolder, put
+from lepton_jax.engine.folder import put
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
 from lepton_jax.engine.metrics import to_json
+from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.scale import results
 from lepton_jax.scale.design import Sweep, to_toml
 from lepton_jax.scale.group import Group, Rules
 from lepton_jax.scale.ledger import Ledger, Score
-from lepton_jax.scale.plan import GroupPlan
+from lepton_jax.scale.plan import GroupPlan, lines, make_plan
 from lepton_jax.scale.standing import Standing, standing_of, together
 from lepton_jax.scale.sweep_folder import (
     MANIFEST,
     finished,
     group_folder,
+    hold,
     lane_command,
     read_manifest,
     resume_command,
@@ -29,36 +32,44 @@ from lepton_jax.scale.sweep_folder import (
 class Watcher(Protocol):
     """Something that is told how a sweep goes."""
 
-    def begin(self, of: int) -> None: ...  # env-steps of all lanes, run to their ends
+    def begin(self, plan: Sequence[str], of: int) -> None: ...  # for people; env-steps of all lanes, run to their ends
     def update(self, standing: Standing) -> None: ...  # of all groups together, after each chunk
     def notice(self, text: str) -> None: ...
     def end(self, summary: Mapping[str, Any]) -> None: ...  # as far as it has come
 
 
-def conduct(sweep: Sweep, plan: Sequence[GroupPlan], folder: RunFolder, watchers: Sequence[Watcher]) -> dict[str, Any]:
-    """Runs what is left of a sweep.
+def plan(sweep: Sweep) -> tuple[GroupPlan, ...]:
+    """Prepares jax for a sweep and sizes it up; errors as ``make_plan``."""
+    prepare_jax(sweep.lanes[0].config, min(sweep.places or len(sweep.lanes), len(sweep.lanes), os.cpu_count() or 1))
+    return make_plan(sweep)
+
+
+def conduct(sweep: Sweep, path: Path, watchers: Sequence[Watcher]) -> dict[str, Any]:
+    """Runs a sweep, or what is left of it.
 
     Args:
-      sweep, plan: what to run.
-      folder: held; let go at the end.
+      sweep: what to run.
+      path: its folder, new or begun before.
       watchers: told how it goes.
 
     Returns:
       The summary, as in summary.json.
 
     Raises:
+      ConfigError: as ``make_plan`` and ``hold``; nothing was changed then.
       Interrupted: a signal came; running lanes were saved, and the message says how to go on.
       CheckpointError: the end of a group could not be saved, or no checkpoint of it is intact.
     """
-    with folder:
+    parts = plan(sweep)
+    with hold(sweep, path):
         ledgers: dict[int, Ledger] = {}
-        _describe(sweep, plan, folder.path, watchers)
         for watcher in watchers:
-            watcher.begin(sum(part.env_steps for part in plan))
+            watcher.begin(lines(parts, sweep), sum(part.env_steps for part in parts))
+        _describe(sweep, parts, path, watchers)
         try:
-            _run(sweep, plan, folder.path, watchers, ledgers)
+            _run(sweep, parts, path, watchers, ledgers)
         finally:
-            summary = _write(sweep, plan, folder.path, ledgers)
+            summary = _write(sweep, parts, path, ledgers)
             for watcher in watchers:
                 watcher.end(summary)
         return summary
@@ -66,7 +77,7 @@ def conduct(sweep: Sweep, plan: Sequence[GroupPlan], folder: RunFolder, watchers
 
 def _run(
     sweep: Sweep,
-    plan: Sequence[GroupPlan],
+    parts: Sequence[GroupPlan],
     path: Path,
     watchers: Sequence[Watcher],
     ledgers: dict[int, Ledger],
@@ -78,7 +89,7 @@ def _run(
             watcher.notice(text)
 
     def told() -> None:
-        standing = _standing(plan, ledgers)
+        standing = _standing(parts, ledgers)
         for watcher in watchers:
             watcher.update(standing)
 
@@ -86,7 +97,7 @@ def _run(
     rules = Rules(sweep.pools, sweep.halving, sweep.base.checkpoint, way_on)
     with Interrupts(way_on) as interrupts:
         scores: Mapping[int, Sequence[Score]] = {}
-        for part in plan:
+        for part in parts:
             here = group_folder(path, part.number)
             ledger = finished(here)
             if ledger is None:
@@ -98,11 +109,11 @@ def _run(
             ledgers[part.number], scores = ledger, ledger.rungs
 
 
-def _standing(plan: Sequence[GroupPlan], ledgers: Mapping[int, Ledger]) -> Standing:
-    return together(standing_of(part, ledgers.get(part.number)) for part in plan)
+def _standing(parts: Sequence[GroupPlan], ledgers: Mapping[int, Ledger]) -> Standing:
+    return together(standing_of(part, ledgers.get(part.number)) for part in parts)
 
 
-def _describe(sweep: Sweep, plan: Sequence[GroupPlan], path: Path, watchers: Sequence[Watcher]) -> None:
+def _describe(sweep: Sweep, parts: Sequence[GroupPlan], path: Path, watchers: Sequence[Watcher]) -> None:
     """Writes the manifest, with one more session in its lineage."""
     before = read_manifest(path)
     lineage = [*(before["lineage"] if before else []), {"environment": manifest.environment(1)}]
@@ -116,7 +127,7 @@ def _describe(sweep: Sweep, plan: Sequence[GroupPlan], path: Path, watchers: Seq
             "lane_bytes": part.lane_bytes,
             "checkpoint_bytes": part.checkpoint_bytes,
         }
-        for part in plan
+        for part in parts
     ]
     facts = {
         "sweep": to_toml(sweep),
@@ -131,12 +142,12 @@ def _describe(sweep: Sweep, plan: Sequence[GroupPlan], path: Path, watchers: Seq
             watcher.notice(note)
 
 
-def _write(sweep: Sweep, plan: Sequence[GroupPlan], path: Path, ledgers: Mapping[int, Ledger]) -> dict[str, Any]:
+def _write(sweep: Sweep, parts: Sequence[GroupPlan], path: Path, ledgers: Mapping[int, Ledger]) -> dict[str, Any]:
     """All tables, as far as the sweep has come."""
-    standing = _standing(plan, ledgers)
+    standing = _standing(parts, ledgers)
     about = {
         "device": manifest.device_name(),
-        "groups": len(plan),
+        "groups": len(parts),
         "env_steps": standing.env_steps,
         "seconds": standing.seconds,
         "env_steps_per_second": standing.env_steps / standing.seconds if standing.seconds else None,

@@ -107,8 +107,7 @@ def test_learns_with_the_other_kinds_of_target_loss_and_network():
     np.testing.assert_allclose(learned_q(probe, agent, 2, net), probe.q, atol=0.05)
 
 
-@pytest.mark.parametrize("kind", ["dqn", "pqn"])
-@pytest.mark.parametrize("memory", ["gru", "lstm", "none"])
+@pytest.mark.parametrize(("kind", "memory"), [("dqn", "gru"), ("pqn", "lstm"), ("dqn", "none")])
 def test_only_memory_recalls_a_cue(kind, memory):
     delay = 20
     probe = probes.recall(delay)

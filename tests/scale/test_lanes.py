@@ -1,6 +1,5 @@
 """Lanes are the runs they would be alone: bit for bit in turns, within rounding side by side."""
 
-import dataclasses
 import functools
 import os
 import subprocess
@@ -40,10 +39,10 @@ def small(**changes: Any) -> Config:
         log_points=2,
         shards=1,
         **{
-            "env": {"num_envs": 16, "pool": 256, "refresh_levels": 64, "refresh_every": 16} | changes.pop("env", {}),
+            "env": {"num_envs": 16, "pool": 256, "refresh_levels": 64, "refresh_every": 1} | changes.pop("env", {}),
             "net": {"width": 16},
             "agent": {"lr": 1e-3} | changes.pop("agent", {}),
-            "replay": {"capacity": 1024, "batch_size": 32, "collect": 2, "updates": 2, "warmup": 256},
+            "replay": {"capacity": 1024, "batch_size": 32, "collect": 2, "updates": 1, "warmup": 256},
             **changes,
         },
     )
@@ -123,10 +122,10 @@ def side_by_side() -> Lanes:
 
 @needs_two
 def test_lanes_in_turns_are_solo_runs_bit_for_bit():
-    running, _ = started(in_turns(2), CONFIGS, segments=3)
+    running, _ = started(in_turns(2), CONFIGS, segments=48)
     for number in range(4):
-        assert_equal(lane(running, number), solo(number, 3))
-    assert int(running.mine.clock[0]) == 3 * solo_program().shape.per_segment
+        assert_equal(lane(running, number), solo(number, 48))
+    assert int(running.mine.clock[0]) == 48 * solo_program().shape.per_segment
     assert not np.array_equal(plain(running.mine.worlds)[0][0], plain(running.mine.worlds)[0][3])  # other levels
 
 
@@ -139,16 +138,16 @@ def test_a_lane_that_begins_later_is_the_same_run_and_moves_nobody():
     later = births(lift, [CONFIGS[0], CONFIGS[2], CONFIGS[1], CONFIGS[3]])
     running = lanes.fill(running, later, only(1))
     assert_equal(lane(running, 1), solo(2, 0))
-    running = lanes.advance(running, later.hypers, only(1, 2), np.int32(2))
-    assert_equal(lane(running, 1), solo(2, 2))
-    assert_equal(lane(running, 2), solo(1, 3))
+    running = lanes.advance(running, later.hypers, only(1, 2), np.int32(40))
+    assert_equal(lane(running, 1), solo(2, 40))
+    assert_equal(lane(running, 2), solo(1, 41))
     assert_equal((lane(running, 0), lane(running, 3)), before)
 
 
 @needs_two
 def test_judged_as_a_run_alone():
     lanes = in_turns(2)
-    running, given = started(lanes, CONFIGS, segments=3)
+    running, given = started(lanes, CONFIGS, segments=48)
     everyone = place(lanes.lift, which(lanes.lift, range(4)))
     levels = [level_set(config, "test", 64) for config in CONFIGS]
     hypers = [make_hypers(config, lanes.shape) for config in CONFIGS]
@@ -165,7 +164,7 @@ def test_judged_as_a_run_alone():
     errors = lanes.q_error(running.mine.agent_state, given.hypers, worlds, everyone)
     for number in range(4):
         alone = Evaluator(setup().env, setup().agent, hypers[number])
-        said = alone.report(solo(number, 3).agent_state, levels[number])
+        said = alone.report(solo(number, 48).agent_state, levels[number])
         assert {name: float(values[number]) for name, values in figures.items()} | {
             "q_error": float(errors[number])
         } == said
@@ -175,16 +174,16 @@ def test_judged_as_a_run_alone():
 @pytest.mark.parametrize("abreast", [False, True])
 def test_one_pool_for_all(abreast):
     lanes = side_by_side() if abreast else make_lanes(CONFIGS[0], setup(), Lift(2, 2, False), shared=True)
-    running, given = started(lanes, CONFIGS[:2], segments=3)
+    running, given = started(lanes, CONFIGS[:2], segments=48)
     assert all(leaf == () for leaf in (running.mine.worlds, running.mine.level_key, running.mine.clock))
-    assert_equal(running.common.worlds, solo(0, 3).worlds)
+    assert_equal(running.common.worlds, solo(0, 48).worlds)
     if not abreast:
         for number in range(2):
-            assert_equal(lane(running, number), solo(number, 3))
+            assert_equal(lane(running, number), solo(number, 48))
     # One that comes later plays the levels of its time, and is as young as it is.
     only = place(lanes.lift, which(lanes.lift, [1]))
     running = lanes.fill(running, given, only)
-    assert int(running.mine.birth[1]) == int(running.common.clock) == 3 * lanes.shape.per_segment
+    assert int(running.mine.birth[1]) == int(running.common.clock) == 48 * lanes.shape.per_segment
     running = lanes.advance(running, given.hypers, only, np.int32(1))
     alone, per = solo(1, 1), lanes.shape.per_segment
     np.testing.assert_allclose(running.mine.sums["epsilon"][1], alone.sums["epsilon"], rtol=1e-6)
@@ -193,18 +192,11 @@ def test_one_pool_for_all(abreast):
 
 
 def test_side_by_side_equal_within_rounding_after_one_update():
-    configs = [dataclasses.replace(c, env=dataclasses.replace(c.env, refresh_every=1)) for c in CONFIGS]
-    configs = [dataclasses.replace(c, replay=dataclasses.replace(c.replay, updates=1)) for c in configs]
-    parts = make_setup(configs[0])
-    lanes = make_lanes(configs[0], parts, Lift(4, 1, abreast=True), shared=False)
+    lanes = make_lanes(CONFIGS[0], setup(), Lift(4, 1, abreast=True), shared=False)
     assert lanes.shape.per_segment == lanes.shape.updates == 1
-    running, _ = started(lanes, configs, segments=1)
-    program = make_program(configs[0], parts.env, parts.agent)
-    for number, config in enumerate(configs):
-        hypers = make_hypers(config, program.shape)
-        alone = program.init(jax.random.key(config.seed), jax.random.key(config.env.level_seed), hypers)
-        alone = program.chunk(alone, hypers, np.int32(1))
-        for a, b in zip(plain(lane(running, number)), plain(alone), strict=True):
+    running, _ = started(lanes, CONFIGS, segments=1)
+    for number in range(4):
+        for a, b in zip(plain(lane(running, number)), plain(solo(number, 1)), strict=True):
             np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=0, atol=1e-5)
 
 
@@ -260,16 +252,16 @@ def test_a_lane_that_goes_wrong_moves_nobody():
     wrong = running._replace(mine=running.mine._replace(agent_state=state._replace(params=poisoned)))
     wrong = jax.device_put(wrong, jax.tree.map(lambda leaf: leaf.sharding, running))
     everyone = place(lanes.lift, which(lanes.lift, range(4)))
-    wrong = lanes.advance(wrong, given.hypers, everyone, np.int32(2))
+    wrong = lanes.advance(wrong, given.hypers, everyone, np.int32(47))
     per = lanes.shape.per_segment
     assert np.asarray(wrong.mine.bad).tolist() == [NEVER, per, NEVER, NEVER]
     assert np.asarray(lanes.sound(wrong.mine.agent_state)).tolist() == [True, False, True, True]
     for number in (0, 2, 3):
-        assert_equal(lane(wrong, number), solo(number, 3))
+        assert_equal(lane(wrong, number), solo(number, 48))
 
 
 EIGHT = """
-import sys, jax, numpy as np
+import dataclasses, sys, jax, numpy as np
 sys.path[:0] = sys.argv[1:]
 from test_lanes import *
 from jax.sharding import PartitionSpec
