@@ -87,9 +87,9 @@ def parse_changes(argv: list[str], prog: str, default: Config, description: str)
     return tyro.cli(Config, prog=prog, args=argv, default=default, description=description)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, expected: str = "a TOML file, such as config.toml of a run folder") -> dict[str, Any]:
     """Reads a TOML file; ConfigError if it cannot be read or is not TOML."""
-    return parse_toml(read_text(path, "a TOML file, such as config.toml of a run folder"), str(path))
+    return parse_toml(read_text(path, expected), str(path))
 
 
 def read_text(path: Path, expected: str) -> str:

@@ -37,7 +37,8 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROG,
         usage=f"{_PROG} [SWEEP.toml] [--grid KNOB=VALUE,VALUE ...] [--seeds N] [settings ...]",
         description="Run seeds x hyperparameters as lanes of one compiled program. Settings are those of "
-        "lepton_jax.train (--preset, --config FILE, --agent.lr ...) and hold for all lanes; a knob is one of them.",
+        "lepton_jax.train (--preset, --config FILE, --total-steps N, --run-dir DIR, --agent.lr ...) and hold for all "
+        "lanes; a knob is one of them. The same command again goes on with what it has begun in --run-dir.",
         epilog=f"example: {_PROG} --grid agent.lr=1e-4,3e-4,1e-3 --seeds 8 --total-steps 1000000 --run-dir runs/lr",
         allow_abbrev=False,
     )
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _asked(file: Path | None, args: argparse.Namespace, flags: list[str]) -> tuple[Sweep, Path]:
     """The sweep that file and flags ask for, and its folder."""
     said = from_flags(**{name: getattr(args, name) for name in _OWN})
-    table = from_table(read_toml(file) if file else {}, str(file))
+    table = from_table(read_toml(file, "a sweep's TOML file") if file else {}, str(file))
     if table.config is not None:
         # A path in a file is meant from where the file lies.
         flags = [*([] if "--config" in flags else ["--config", str((file or Path()).parent / table.config)]), *flags]

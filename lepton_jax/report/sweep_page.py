@@ -155,8 +155,8 @@ def _counts(summary: Json) -> str:
     groups = summary.get("groups")
     groups = len(groups) if isinstance(groups, Sequence | Mapping) else groups
     known = [
-        ("time", summary.get("seconds"), duration),
-        ("of it compiling", summary.get("compile_seconds"), duration),
+        ("training", summary.get("seconds"), duration),
+        ("compiling", summary.get("compile_seconds"), duration),
         ("env-steps", summary.get("env_steps"), lambda value: f"{value:,.0f}"),
         ("env-steps/s", summary.get("env_steps_per_second"), lambda value: f"{value:,.0f}"),
         ("compiled programs", groups, lambda value: f"{value:,}"),

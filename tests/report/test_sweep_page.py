@@ -190,8 +190,8 @@ def test_the_answer_comes_first_and_the_rest_in_order(learning_rates):
     assert facts == {
         "lanes finished": "6",
         "lanes failed": "0",
-        "time": "1 min 30 s",
-        "of it compiling": "12.5 s",
+        "training": "1 min 30 s",
+        "compiling": "12.5 s",
         "env-steps": "18,000",
         "env-steps/s": "200",
         "compiled programs": "2",

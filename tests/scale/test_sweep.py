@@ -177,7 +177,7 @@ def test_stopped_and_gone_on_with(swept, tmp_path, monkeypatch):
 
 
 def test_killed_at_a_random_instant(tmp_path):
-    lines, equal = crash.crash_sweep(tmp_path, 1, 3, signal.SIGKILL, runs=1)
+    lines, equal = crash.crash_sweep(tmp_path, 1, 3, signal.SIGKILL, steps=100_000, runs=1)
     assert equal, lines
     assert len(lines) == 2
 
