@@ -85,7 +85,7 @@ def _sweep(sweep: Sweep, path: Path, dry_run: bool) -> None:
     from lepton_jax.scale.plan import lines
 
     if dry_run:
-        print("\n".join(lines(conduct.plan(sweep), sweep)))
+        print("\n".join(lines(conduct.plan(sweep, path), sweep)))
         return
     conduct.conduct(sweep, path, [make_watcher(sweep.base.display), PageWriter(path)])
     print(f"kept in {path}: table.csv, lanes.csv, summary.json, report.html")

@@ -25,6 +25,7 @@ from lepton_jax.scale.sweep_folder import (
     hold,
     lane_command,
     read_manifest,
+    refuse_another,
     resume_command,
 )
 
@@ -38,10 +39,16 @@ class Watcher(Protocol):
     def end(self, summary: Mapping[str, Any]) -> None: ...  # as far as it has come
 
 
-def plan(sweep: Sweep) -> tuple[GroupPlan, ...]:
-    """Prepares jax for a sweep and sizes it up; errors as ``make_plan``."""
+def plan(sweep: Sweep, path: Path) -> tuple[GroupPlan, ...]:
+    """Prepares jax for a sweep and sizes it up, one that was begun in ``path`` as it was.
+
+    Raises:
+      ConfigError: something else is in ``path``; and as ``make_plan``.
+    """
+    refuse_another(sweep, path)
     prepare_jax(sweep.lanes[0].config, min(sweep.places or len(sweep.lanes), len(sweep.lanes), os.cpu_count() or 1))
-    return make_plan(sweep)
+    before = read_manifest(path)
+    return make_plan(sweep, before["groups"] if before else ())
 
 
 def conduct(sweep: Sweep, path: Path, watchers: Sequence[Watcher]) -> dict[str, Any]:
@@ -60,7 +67,7 @@ def conduct(sweep: Sweep, path: Path, watchers: Sequence[Watcher]) -> dict[str, 
       Interrupted: a signal came; running lanes were saved, and the message says how to go on.
       CheckpointError: the end of a group could not be saved, or no checkpoint of it is intact.
     """
-    parts = plan(sweep)
+    parts = plan(sweep, path)
     with hold(sweep, path):
         ledgers: dict[int, Ledger] = {}
         for watcher in watchers:

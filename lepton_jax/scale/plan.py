@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -42,16 +42,22 @@ class GroupPlan(NamedTuple):
         return self.shape.iterations * self.shape.steps * len(self.lanes)
 
 
-def make_plan(sweep: Sweep) -> tuple[GroupPlan, ...]:
+def make_plan(sweep: Sweep, begun: Sequence[Mapping[str, Any]] = ()) -> tuple[GroupPlan, ...]:
     """Splits a sweep into groups and sizes them up. Compiles nothing; jax must have been prepared.
+
+    Args:
+      sweep: what to run.
+      begun: the groups in the manifest of a sweep that is gone on with: their lanes keep their places.
 
     Raises:
       ConfigError: a world or an agent cannot be built, or lanes do not fit the memory.
     """
-    return tuple(_plan(sweep, number, lanes) for number, lanes in enumerate(split(sweep.lanes)))
+    groups = split(sweep.lanes)
+    before = begun or [None] * len(groups)
+    return tuple(_plan(sweep, number, *both) for number, both in enumerate(zip(groups, before, strict=True)))
 
 
-def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...]) -> GroupPlan:
+def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str, Any] | None) -> GroupPlan:
     config = lanes[0].config
     setup = make_setup(config)
     shape = program_shape(config)
@@ -67,7 +73,7 @@ def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...]) -> GroupPlan:
             f"places = {sweep.places}: {fit} lanes of {lane_bytes / 2**20:.1f} MiB fit the memory of "
             f"{manifest.device_name()} at once; choose at most --places {fit}, or leave it away"
         )
-    lift = _lift(sweep, len(lanes), fit)
+    lift = _lift(sweep, len(lanes), fit) if begun is None else _as_begun(begun, fit)
     policies = 2 * len(lanes) * tree_bytes(setup.agent.policy(like.agent_state))
     varied = [name for name in sweep.knobs if len({lane.knobs[name] for lane in lanes}) == 1]
     static = {name: lanes[0].knobs[name] for name in varied if len({lane.knobs[name] for lane in sweep.lanes}) > 1}
@@ -99,6 +105,21 @@ def _lift(sweep: Sweep, lanes: int, fit: int | None) -> Lift:
     elif sweep.places:
         block = min(-(-most // devices), sweep.places // devices)
     return Lift(block * devices, devices, abreast=not on_cpu)
+
+
+def _as_begun(begun: Mapping[str, Any], fit: int | None) -> Lift:
+    """The same places, on as many devices as can share them out."""
+    places, abreast = begun["places"], jax.default_backend() != "cpu"
+    if abreast != begun["abreast"]:
+        kinds = ("a CPU", "a GPU") if abreast else ("a GPU", "a CPU")
+        raise ConfigError(f"the sweep was begun on {kinds[0]} and cannot go on on {kinds[1]}; start it anew there")
+    if fit is not None and places > fit:
+        raise ConfigError(
+            f"the sweep was begun with {places} lanes at once, and {fit} fit the memory of {manifest.device_name()}; "
+            "go on where there is more"
+        )
+    devices = max(count for count in range(1, jax.local_device_count() + 1) if places % count == 0)
+    return Lift(places, devices, abreast)
 
 
 def lines(plan: Sequence[GroupPlan], sweep: Sweep) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.config import ConfigError
-from lepton_jax.engine.folder import RunFolder, put
+from lepton_jax.engine.folder import RunFolder, put, refuse_used
 from lepton_jax.scale.design import Lane, Sweep, difference, from_text, to_toml
 from lepton_jax.scale.ledger import Ledger
 
@@ -21,18 +21,26 @@ def hold(sweep: Sweep, path: Path) -> RunFolder:
     Raises:
       ConfigError: another sweep or something else is there, or another process writes it.
     """
+    refuse_another(sweep, path)
     if not (path / DEFINITION).is_file():
         folder = RunFolder.new(path)
         put(path / DEFINITION, to_toml(sweep))
         return folder
+    folder = RunFolder(path)
+    folder.hold()
+    return folder
+
+
+def refuse_another(sweep: Sweep, path: Path) -> None:
+    """Raises ConfigError unless ``path`` can take this sweep: it was begun there, or nothing is there."""
+    if not (path / DEFINITION).is_file():
+        refuse_used(path)
+        return
     if (changed := difference(read_definition(path), sweep)) is not None:
         raise ConfigError(
             f"{path} was begun as another sweep: {changed}; choose another --run-dir, or go on with what was begun: "
             f"{resume_command(path)}"
         )
-    folder = RunFolder(path)
-    folder.hold()
-    return folder
 
 
 def read_definition(path: Path) -> Sweep:
