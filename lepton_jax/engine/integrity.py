@@ -113,6 +113,14 @@ def newest_intact(folders: Sequence[Path]) -> tuple[Path | None, list[str]]:
     return None, problems
 
 
+def set_aside(damaged: Sequence[Path]) -> None:
+    """Renames damaged folders, so that they are neither taken for checkpoints nor lost."""
+    for folder in damaged:
+        wanted = folder.with_name(f"damaged-{folder.name}")
+        free = (wanted, *(wanted.with_name(f"{wanted.name}-{number}") for number in range(1, 1000)))
+        folder.rename(next(path for path in free if not path.exists()))
+
+
 def _compare(folder: Path, name: str, sums: dict[str, str]) -> None:
     path = folder / name
     try:

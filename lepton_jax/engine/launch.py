@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import integrity
@@ -99,8 +99,7 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config]) -> Launch:
     if ended and not finished and point is None:
         raise ConfigError(f"{folder.path} has ended and holds no checkpoint any more: it cannot be extended")
     if not finished:
-        for damaged in saved[: saved.index(point) if point else 0]:
-            damaged.rename(_free(damaged.with_name(f"damaged-{damaged.name}")))
+        integrity.set_aside(saved[: saved.index(point) if point else 0])
         put(folder.config, runnable(config))
     return Launch(folder, config, point, notes, finished)
 
@@ -144,9 +143,3 @@ def _written(path: Path) -> tuple[Config | None, str]:
 
 def _parse(text: str, source: str) -> Config:
     return validate(overlay(Config(), parse_toml(text, source), source))
-
-
-def _free(path: Path) -> Path:
-    """``path``, or with a number behind it, so that nothing is there."""
-    candidates: Any = (path, *(path.with_name(f"{path.name}-{number}") for number in range(1, 1000)))
-    return next(candidate for candidate in candidates if not candidate.exists())

@@ -17,7 +17,7 @@ from lepton_jax.engine.folder import RunFolder, resume_command
 from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
 from lepton_jax.engine.keeper import Keeper
-from lepton_jax.engine.metrics import Event, Observer, Record
+from lepton_jax.engine.metrics import Event, Observer, Record, Troubles
 from lepton_jax.engine.program import NEVER, Shape, State, clear_metrics, read_metrics
 from lepton_jax.engine.shard import on_one
 
@@ -84,7 +84,7 @@ class _Loop:
     def __init__(self, parts: Parts):
         self._parts = parts
         self._segment_seconds = 0.0
-        self._failing: set[str] = set()  # what the disk refuses
+        self._troubles = Troubles(self._say, "training")
 
     def run(self, moment: Moment) -> Moment:
         shape, keeper = self._parts.shape, self._parts.keeper
@@ -101,7 +101,7 @@ class _Loop:
                 # Read once: a signal from here on waits for the next chunk, so that whoever stops has been saved.
                 done, asked = segments == shape.segments, interrupts.asked
                 if not keeper.writing():
-                    self._tell("checkpoints", keeper.problem())
+                    self._troubles.tell("checkpoints", keeper.problem())
                 if done or asked or keeper.due(segments * shape.per_segment, at_point):
                     self._save(moment)
                 if event is not None:
@@ -158,12 +158,12 @@ class _Loop:
             validation=validation,
             latest=lambda state=moment.state: parts.latest(state),
         )
-        self._tell("metrics", parts.record.append(event))
+        self._troubles.tell("metrics", parts.record.append(event))
         return moment, event
 
     def _save(self, moment: Moment) -> None:
         # One at a time: where the disk is slower than the cadence, training waits, and nothing piles up in memory.
-        self._tell("checkpoints", self._parts.keeper.problem())
+        self._troubles.tell("checkpoints", self._parts.keeper.problem())
         iteration = moment.progress.segments * self._parts.shape.per_segment
         tree = {"state": moment.state, "best": moment.best}
         self._parts.keeper.save(iteration, tree, self._about(moment), self._parts.record.texts)
@@ -174,12 +174,7 @@ class _Loop:
         position = {"iteration": iteration, "env_steps": iteration * shape.steps, "of": shape.iterations * shape.steps}
         return position | {"score": progress.score, "progress": progress._asdict()} | dict(self._parts.about)
 
-    def _tell(self, what: str, problem: str | None) -> None:
-        """Says when the disk begins to refuse, and when it takes again."""
-        if (problem is not None) == (what in self._failing):
-            return
-        self._failing ^= {what}
-        text = f"{what} are written again" if problem is None else f"{problem}; training goes on and tries again"
+    def _say(self, text: str) -> None:
         for observer in self._parts.observers:
             observer.notice(text)
 

@@ -39,6 +39,23 @@ FIGURES = ("success_rate", "spl", "mean_return", "mean_length", "regret", "q_err
 RECORDED = ("metrics.jsonl", "timing.jsonl")
 
 
+class Troubles:
+    """Says when the disk begins to refuse something, and when it takes it again; not each time in between."""
+
+    def __init__(self, say: Callable[[str], None], meanwhile: str):
+        """``meanwhile``: what goes on and tries again."""
+        self._say, self._meanwhile = say, meanwhile
+        self._failing: set[str] = set()
+
+    def tell(self, what: str, problem: str | None) -> None:
+        """``problem`` with ``what``, such as checkpoints; None: it was written."""
+        if (problem is not None) == (what in self._failing):
+            return
+        self._failing ^= {what}
+        well = f"{what} are written again"
+        self._say(well if problem is None else f"{problem}; {self._meanwhile} goes on and tries again")
+
+
 class Record:
     """``metrics.jsonl`` (what is reproducible) and ``timing.jsonl`` (what is not): a line a log point."""
 

@@ -13,22 +13,21 @@ import numpy as np
 
 from lepton_jax.config import CheckpointConfig
 from lepton_jax.engine import checkpoint, integrity
-from lepton_jax.engine.folder import Journal, RunFolder, put
+from lepton_jax.engine.folder import RunFolder, put
 from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
 from lepton_jax.engine.keeper import Keeper
 from lepton_jax.engine.loop import CHUNK, first_bad_leaf, score_of
-from lepton_jax.engine.metrics import to_json
+from lepton_jax.engine.metrics import Troubles, to_json
 from lepton_jax.engine.program import NEVER, TOTALS
 from lepton_jax.scale.axes import Halving
 from lepton_jax.scale.halving import judge, reason, rungs
+from lepton_jax.scale.journals import NAMES, Journals
 from lepton_jax.scale.ledger import Ledger, Score
 from lepton_jax.scale.machine import Machine, Places, Reading
 from lepton_jax.scale.plan import GroupPlan
 from lepton_jax.scale.standing import standing_of
 from lepton_jax.scale.sweep_folder import DONE
-
-JOURNALS = ("rows.jsonl", "lanes.jsonl", "timing.jsonl")
 
 
 class Rules(NamedTuple):
@@ -69,16 +68,16 @@ class Group:
         self._agent = plan.setup.agent
         self._rungs = rungs(plan.shape.points, rules.halving) if rules.halving else ()
         self._segment_seconds = 0.0
-        self._failing: set[str] = set()  # what the disk refuses
+        self._troubles = Troubles(said, "the sweep")
         blank = lambda leaf: np.zeros((len(plan.lanes), *leaf.shape), leaf.dtype)
         self._best, self._final = (jax.tree.map(blank, self._machine.policy_shapes) for _ in range(2))
         self.ledger = Ledger.new(len(plan.lanes), plan.lift.places, scores)
         point = self._newest()
-        texts = {name: (point / name).read_text(encoding="utf-8") if point else "" for name in JOURNALS}
+        texts = {name: (point / name).read_text(encoding="utf-8") if point else "" for name in NAMES}
         if point is not None:
             self._go_on_from(point)
         self._compiled_before = self.ledger.compile_seconds
-        self._rows, self._ends, self._times = (Journal(folder / name, texts[name]) for name in JOURNALS)
+        self._journals = Journals(plan, folder, texts, self._troubles)
         self._keeper = Keeper(self._folder, rules.checkpoint, self._iteration)
 
     def run(self, interrupts: Interrupts, told: Callable[[], None]) -> None:
@@ -97,7 +96,7 @@ class Group:
                 self._seat()
             asked, running = interrupts.asked, bool(self.ledger.running)
             if not self._keeper.writing():
-                self._tell("checkpoints", self._keeper.problem())
+                self._troubles.tell("checkpoints", self._keeper.problem())
             if running and (asked or self._keeper.due(self._iteration, at_point)):
                 self._save()
             self.ledger.compile_seconds = self._compiled_before + self._machine.compile_seconds
@@ -143,11 +142,13 @@ class Group:
         figures = self._machine.judge("validation", good)
         for place in list(good):
             if wrong := [name for name, value in figures[place].items() if not math.isfinite(value)]:
-                ends[place] = ("failed", self._reason(self._iterations(ledger.seats[good.pop(place)].points), wrong))
+                age = self._plan.iterations_at(ledger.seats[good.pop(place)].points)
+                ends[place] = ("failed", self._not_finite(age, wrong))
         for place, lane in _by_lane(good):
             of = lambda name, value: float(value) if name in TOTALS else float(value) / shape.per_point
             metrics = {name: of(name, values[place]) for name, values in reading.sums.items()}
-            self._row(lane, "validation", "current", metrics | figures[place])
+            points = ledger.seats[lane].points
+            self._journals.evaluated(lane, points, "validation", "current", metrics | figures[place])
         scores = {place: score_of(figures[place]) for place in good}
         self._keep_best(good, scores)
         ends |= {place: ("finished", None) for place, lane in good.items() if ledger.seats[lane].points == shape.points}
@@ -155,8 +156,7 @@ class Group:
         self._see_off(ends, reading)
         self._machine.clear()
         ledger.within = 0
-        line = {"segments": ledger.segments, "lanes": len(ledger.running), "seconds": ledger.seconds}
-        self._append(self._times, line)
+        self._journals.took(ledger.segments, ledger.seconds, len(ledger.running))
 
     def _keep_best(self, good: Places, scores: Mapping[int, Score]) -> None:
         better = {}
@@ -199,74 +199,41 @@ class Group:
             errors = self._machine.q_error("test", sound, policies)
             for place, lane in _by_lane(sound):
                 error = {"q_error": errors[place]} if place in errors else {}
-                self._row(lane, "test", policy, figures[place] | error)
+                seat = self.ledger.seats[lane]
+                points = seat.best_points if policy == "best" else seat.points
+                self._journals.evaluated(lane, points, "test", policy, figures[place] | error)
         for place, lane in _by_lane(there):
-            status, reason = ends[place]
-            seat = self.ledger.seats[lane]
-            iterations = min(int(reading.bad[place]), self._iterations(seat.points))
-            self._append(self._ends, {
-                "lane": self._plan.lanes[lane].number, "status": status, "reason": reason,
-                "env_steps": iterations * self._plan.shape.steps,
-                "best_env_steps": self._iterations(seat.best_points) * self._plan.shape.steps,
-            })  # fmt: skip
+            status, why = ends[place]
             self.ledger.leave(place, status)
+            seat = self.ledger.seats[lane]
+            iterations = min(int(reading.bad[place]), self._plan.iterations_at(seat.points))
+            self._journals.ended(lane, seat, why, iterations)
 
     def _wrong(self, place: int, reading: Reading) -> str | None:
         """Why the lane in ``place`` has failed; None if it has not."""
         if reading.bad[place] == NEVER and reading.sound[place]:
             return None
-        age = self._iterations(self.ledger.seats[self.ledger.running[place]].points)
+        age = self._plan.iterations_at(self.ledger.seats[self.ledger.running[place]].points)
         names = [name for name, values in reading.sums.items() if not math.isfinite(values[place])]
         leaf = first_bad_leaf(self._machine.agent_state(place))
-        return self._reason(min(int(reading.bad[place]), age), [*names, *([leaf] if leaf else [])])
+        return self._not_finite(min(int(reading.bad[place]), age), [*names, *([leaf] if leaf else [])])
 
-    def _reason(self, iteration: int, names: Sequence[str]) -> str:
+    def _not_finite(self, iteration: int, names: Sequence[str]) -> str:
         steps = iteration * self._plan.shape.steps
         return f"iteration {iteration:,} ({steps:,} env-steps): not finite: {', '.join(names)}"
 
-    def _iterations(self, points: int) -> int:
-        """Iterations of a lane at its log point number ``points``."""
-        return points * self._plan.shape.per_point * self._plan.shape.per_segment
-
-    def _row(self, lane: int, levels: str, policy: str, figures: Mapping[str, float]) -> None:
-        iteration = self._iterations(self.ledger.seats[lane].points)
-        if policy == "best":
-            iteration = self._iterations(self.ledger.seats[lane].best_points)
-        position = {
-            "lane": self._plan.lanes[lane].number,
-            "iteration": iteration,
-            "env_steps": iteration * self._plan.shape.steps,
-        }
-        self._append(self._rows, position | {"levels": levels, "policy": policy} | dict(figures))
-
-    def _append(self, journal: Journal, line: Mapping[str, Any]) -> None:
-        try:
-            journal.append(to_json(dict(line)))
-            self._tell("results", None)
-        except OSError as error:
-            self._tell("results", f"results: {error.strerror}")
-
-    def _tell(self, what: str, problem: str | None) -> None:
-        """Says when the disk begins to refuse, and when it takes again."""
-        if (problem is not None) == (what in self._failing):
-            return
-        self._failing ^= {what}
-        self._said(f"{what} are written again" if problem is None else f"{problem}; the sweep goes on and tries again")
-
     def _save(self) -> None:
         # One at a time: where the disk is slower than the cadence, the lanes wait, and nothing piles up in memory.
-        self._tell("checkpoints", self._keeper.problem())
+        self._troubles.tell("checkpoints", self._keeper.problem())
         tree = self._machine.take_down(self.ledger.running) | {"best": self._best, "final": self._final}
         about = {
             "iteration": self._iteration,
             "env_steps": standing_of(self._plan, self.ledger).env_steps,
+            "env_steps_each_point": self._plan.iterations_at(1) * self._plan.shape.steps,
             "score": None,
+            "ledger": self.ledger.to_json(),
         }
-        about["env_steps_each_point"] = self._iterations(1) * self._plan.shape.steps
-        journals: dict[str, str] = dict(
-            zip(JOURNALS, (self._rows.text, self._ends.text, self._times.text), strict=True)
-        )
-        self._keeper.save(self._iteration, tree, about | {"ledger": self.ledger.to_json()}, journals)
+        self._keeper.save(self._iteration, tree, about, self._journals.texts)
 
     def _newest(self) -> Path | None:
         """The newest intact checkpoint; None if there never was one."""
@@ -279,6 +246,7 @@ class Group:
             )
         for problem in problems:
             self._said(f"{problem}; going on from {point}")
+        integrity.set_aside(saved[: saved.index(point)] if point else [])
         return point
 
     def _go_on_from(self, point: Path) -> None:
@@ -291,11 +259,10 @@ class Group:
 
     def _end(self) -> None:
         """Leaves the policies and the ledger; the checkpoints have become useless."""
-        self._keeper.problem()
-        for journal in (self._rows, self._ends, self._times):
-            journal.flush()
+        self._keeper.problem()  # waits for the last one
+        self._journals.flush()
         lanes = [lane.number for lane in self._plan.lanes]
-        steps = lambda points: self._iterations(points) * self._plan.shape.steps
+        steps = lambda points: self._plan.iterations_at(points) * self._plan.shape.steps
         seats = self.ledger.seats
         for name, stack, ages in (
             ("final", self._final, [steps(seat.points) for seat in seats]),

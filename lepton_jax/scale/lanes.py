@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.config import Config, Hypers
-from lepton_jax.engine import checkpoint
 from lepton_jax.engine.evaluation import evaluate, evaluation_key, q_error
 from lepton_jax.engine.program import Program, Shape, State, make_program, strong
 from lepton_jax.engine.setup import Setup
@@ -50,7 +49,6 @@ class Lanes(NamedTuple):
     shape: Shape
     lift: Lift
     blank: Callable[[], Running]  # () -> places that nobody has taken
-    restore: Callable[[Any], Running]  # (Running as checkpoint.to_host gives it) -> Running
     fill: jax.stages.Wrapped  # (Running, Birth, Which) -> Running with lanes that begin; donates its Running
     # (Running, hypers, Which, int32 () segments) -> Running; donates its Running
     advance: jax.stages.Wrapped
@@ -100,7 +98,6 @@ def make_lanes(config: Config, setup: Setup, lift: Lift, shared: bool) -> Lanes:
         shape=program.shape,
         lift=lift,
         blank=jax.jit(blank, out_shardings=marked),
-        restore=jax.jit(functools.partial(checkpoint.with_keys, jax.eval_shape(blank)), out_shardings=marked),
         fill=jax.jit(spread(fill, (MARKS, LANES, LANES), MARKS), donate_argnums=0),
         advance=jax.jit(spread(advance, (MARKS, LANES, LANES, COMMON), MARKS), donate_argnums=0),
         judge=functools.cache(lambda count: jax.jit(spread(_judge(setup, lift, count), (LANES,) * 5, LANES))),

@@ -11,8 +11,9 @@ import numpy as np
 
 from lepton_jax.engine import checkpoint
 from lepton_jax.engine.loop import wait_for
+from lepton_jax.engine.program import State
 from lepton_jax.scale.cases import Case, Cases
-from lepton_jax.scale.lanes import Running, make_lanes
+from lepton_jax.scale.lanes import MARKS, Running, make_lanes
 from lepton_jax.scale.lift import LANES, shardings, which
 from lepton_jax.scale.plan import GroupPlan
 
@@ -35,7 +36,8 @@ class Machine:
         self._lift, self._agent = plan.lift, plan.setup.agent
         self._lanes = make_lanes(plan.lanes[0].config, plan.setup, plan.lift, shared)
         self._cases = Cases(plan.lanes, plan.setup, plan.shape, plan.lift)
-        self._running: Running = self._lanes.blank()
+        self._running: Running | None = None  # until somebody sits: a blank beside what is put up would not fit
+        self._shapes: Running = jax.eval_shape(self._lanes.blank)
         self._case: Case | None = None
         self._compiled: dict[str, Any] = {}
         self.compile_seconds = 0.0
@@ -43,6 +45,8 @@ class Machine:
     def seat(self, given: Places, running: Places) -> None:
         """The lanes ``given`` begin in their places; ``running`` are all that sit then."""
         self._case = self._cases.at(running)
+        if self._running is None:
+            self._running = self._lanes.blank()
         self._running = self._call("fill", self._lanes.fill, self._running, self._case.birth, self._which(given))
 
     def advance(self, running: Collection[int], segments: int, expected: float) -> float:
@@ -52,26 +56,27 @@ class Machine:
         advance = self._ready("advance", self._lanes.advance, *args)
         began = time.perf_counter()
         self._running = advance(*args)
-        return wait_for(self._running.mine.birth, began, expected)
+        return wait_for(self._mine.birth, began, expected)
 
     def read(self) -> Reading:
         """What the lanes say since ``clear``."""
-        mine = self._running.mine
+        mine = self._mine
         sound = self._call("sound", self._lanes.sound, mine.agent_state)
         return Reading(*jax.device_get((mine.sums, mine.bad, sound)))
 
     def clear(self) -> None:
         """Sets the sums of metrics to zero."""
-        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._running.mine.sums)
-        self._running = self._running._replace(mine=self._running.mine._replace(sums=self._put(zeros)))
+        assert self._running is not None
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._mine.sums)
+        self._running = self._running._replace(mine=self._mine._replace(sums=self._put(zeros)))
 
     def policies(self) -> Any:
         """The policies in all places, (W, ...) each leaf, in the host's memory."""
-        return checkpoint.to_host(self._agent.policy(self._running.mine.agent_state))
+        return checkpoint.to_host(self._agent.policy(self._mine.agent_state))
 
     def agent_state(self, place: int) -> Any:
         """The agent in one place, in the host's memory."""
-        return jax.tree.map(lambda leaf: leaf[place], jax.device_get(self._running.mine.agent_state))
+        return jax.device_get(jax.tree.map(lambda leaf: leaf[place], self._mine.agent_state))
 
     def judge(self, name: str, places: Places, policies: Any = None) -> dict[int, dict[str, float]]:
         """The figures of the lanes in ``places`` on the levels ``name``, validation or test.
@@ -105,14 +110,14 @@ class Machine:
 
     def like(self, running: Places) -> dict[str, Any]:
         """The shapes of what ``take_down`` gives."""
-        raw = checkpoint.raw_shapes(self._running)
+        raw = checkpoint.raw_shapes(self._shapes)
         row = lambda leaf: jax.ShapeDtypeStruct((len(running), *leaf.shape[1:]), leaf.dtype)
         return {"common": raw.common, "mine": jax.tree.map(row, raw.mine)}
 
     @property
     def policy_shapes(self) -> Any:
         """The shapes of one lane's policy."""
-        states = self._agent.policy(self._running.mine.agent_state)
+        states = self._agent.policy(self._shapes.mine.agent_state)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states)
 
     def put_up(self, tree: Mapping[str, Any], running: Places) -> None:
@@ -125,8 +130,15 @@ class Machine:
             return whole
 
         mine = jax.tree.map(spread, tree["mine"])
-        self._running = self._lanes.restore(Running(jax.tree.map(np.asarray, tree["common"]), mine))
+        raw = Running(jax.tree.map(np.asarray, tree["common"]), mine)
+        there = jax.device_put(raw, shardings(self._lift, MARKS, raw))
+        self._running = checkpoint.with_keys(self._shapes, there)
         self._case = self._cases.at(running)
+
+    @property
+    def _mine(self) -> State:
+        assert self._running is not None
+        return self._running.mine
 
     @property
     def _hypers(self) -> Any:
@@ -134,7 +146,7 @@ class Machine:
         return self._case.birth.hypers
 
     def _states(self, policies: Any) -> Any:
-        states = self._running.mine.agent_state
+        states = self._mine.agent_state
         return states if policies is None else self._agent.with_policy(states, self._put(policies))
 
     def _which(self, places: Collection[int]) -> Any:

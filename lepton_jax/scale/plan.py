@@ -36,6 +36,10 @@ class GroupPlan(NamedTuple):
     fit: int | None  # lanes that fit the memory at once; None where nobody tells how much there is
     checkpoint_bytes: int  # at most: the states of the lanes at once, and two policies of every lane
 
+    def iterations_at(self, points: int) -> int:
+        """Iterations of a lane at its log point number ``points``."""
+        return points * self.shape.per_point * self.shape.per_segment
+
     @property
     def env_steps(self) -> int:
         """Environment steps of all lanes, run to their end."""
