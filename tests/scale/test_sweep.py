@@ -155,7 +155,7 @@ def test_stopped_and_gone_on_with(swept, tmp_path, monkeypatch, capsys):
         plain(self)
         if calls == 6:
             raise Gone  # as after kill -9, nothing is saved; python -m bench.crash --sweep does the real thing
-        if calls in (3, 9, 20):
+        if calls in (3, 9, 13):
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(group.Group, "_advance", stopping)
