@@ -70,8 +70,8 @@ def test_who_thinks_can_think_longer_about_larger_mazes(tmp_path, capsys):
 
     trained, same = judge(), judge("--size", "7", "--iterations", "3")
     assert trained == same
-    larger = [judge("--size", "11", "--iterations", passes)["q_error"] for passes in ("3", "6")]
-    assert len({trained["q_error"], *larger}) == 3
+    larger = judge("--size", "9", "--iterations", "6")
+    assert larger["q_error"] != trained["q_error"]
     with pytest.raises(ConfigError, match=r"net\.iterations = 0"):
         evaluate.main([str(folder), "--iterations", "0"])
     with pytest.raises(ConfigError, match="--size: is for the suites"):

@@ -117,7 +117,7 @@ def in_turns(devices: int, shared: bool = False) -> Lanes:
 
 @functools.cache
 def side_by_side() -> Lanes:
-    return make_lanes(CONFIGS[0], setup(), Lift(2, 1, abreast=True), shared=True)
+    return make_lanes(CONFIGS[0], setup(), Lift(4, 1, abreast=True), shared=False)
 
 
 @needs_two
@@ -171,16 +171,18 @@ def test_judged_as_a_run_alone():
 
 
 @needs_two
-@pytest.mark.parametrize("abreast", [False, True])
-def test_one_pool_for_all(abreast):
-    lanes = side_by_side() if abreast else make_lanes(CONFIGS[0], setup(), Lift(2, 2, False), shared=True)
+def test_one_pool_for_all():
+    lanes = make_lanes(CONFIGS[0], setup(), Lift(2, 2, abreast=False), shared=True)
     running, given = started(lanes, CONFIGS[:2], segments=48)
     assert all(leaf == () for leaf in (running.mine.worlds, running.mine.level_key, running.mine.clock))
     assert_equal(running.common.worlds, solo(0, 48).worlds)
-    if not abreast:
-        for number in range(2):
-            assert_equal(lane(running, number), solo(number, 48))
-    # One that comes later plays the levels of its time, and is as young as it is.
+    for number in range(2):
+        assert_equal(lane(running, number), solo(number, 48))
+    check_one_that_comes_later(lanes, running, given)
+
+
+def check_one_that_comes_later(lanes: Lanes, running: Running, given: Birth) -> None:
+    """Where lanes share a clock, who comes later plays the levels of its time, and is as young as it is."""
     only = place(lanes.lift, which(lanes.lift, [1]))
     running = lanes.fill(running, given, only)
     assert int(running.mine.birth[1]) == int(running.common.clock) == 48 * lanes.shape.per_segment
@@ -192,18 +194,20 @@ def test_one_pool_for_all(abreast):
 
 
 def test_side_by_side_equal_within_rounding_after_one_update():
-    lanes = make_lanes(CONFIGS[0], setup(), Lift(4, 1, abreast=True), shared=False)
+    lanes = side_by_side()
     assert lanes.shape.per_segment == lanes.shape.updates == 1
-    running, _ = started(lanes, CONFIGS, segments=1)
+    running, given = started(lanes, CONFIGS, segments=1)
     for number in range(4):
         for a, b in zip(plain(lane(running, number)), plain(solo(number, 1)), strict=True):
             np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=0, atol=1e-5)
+    everyone = place(lanes.lift, which(lanes.lift, range(4)))
+    check_one_that_comes_later(lanes, lanes.advance(running, given.hypers, everyone, np.int32(47)), given)
 
 
 def test_side_by_side_the_ring_is_written_in_place():
     lanes = side_by_side()
-    running, given = jax.eval_shape(lanes.blank), births(lanes.lift, CONFIGS[:2])
-    meant = which(lanes.lift, range(2))
+    running, given = jax.eval_shape(lanes.blank), births(lanes.lift, CONFIGS)
+    meant = which(lanes.lift, range(4))
     compiled: Any = lanes.advance.lower(running, given.hypers, meant, np.int32(1)).compile()
     ring = [f"{leaf.shape[1]},{leaf.shape[2]}" for leaf in jax.tree.leaves(running.mine.ring)]
     scatters = [line for line in compiled.as_text().splitlines() if " scatter(" in line]
