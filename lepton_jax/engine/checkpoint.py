@@ -30,7 +30,7 @@ _ARRAYS = "arrays"
 
 def to_host(tree: Any) -> Any:
     """Copies of all arrays in the host's memory; typed keys as their data. The originals may be donated afterwards."""
-    return jax.tree.map(np.array, _raw(tree))
+    return jax.tree.map(np.array, without_keys(tree))
 
 
 def write(
@@ -107,7 +107,7 @@ def read(path: Path, like: Any, shardings: Any = None) -> tuple[Any, dict[str, A
 
 def raw_shapes(tree: Any) -> Any:
     """The shapes of what ``to_host`` gives of a tree of arrays."""
-    return jax.eval_shape(_raw, tree)
+    return jax.eval_shape(without_keys, tree)
 
 
 def with_keys(like: Any, tree: Any) -> Any:
@@ -239,7 +239,8 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _raw(tree: Any) -> Any:
+def without_keys(tree: Any) -> Any:
+    """``tree`` with typed keys as their data."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
 
 

@@ -18,11 +18,12 @@ class Size(NamedTuple):
 
     state_bytes: int
     bytes_per_transition: float  # of the ring
+    ring_bytes: int
 
 
 def size_of(state: State) -> Size:
     """The size of a state, given its arrays or their shapes."""
-    return Size(tree_bytes(state), replay.bytes_per_transition(state.ring))
+    return Size(tree_bytes(state), replay.bytes_per_transition(state.ring), tree_bytes(state.ring))
 
 
 def tree_bytes(tree: Any) -> int:
@@ -47,8 +48,7 @@ def refuse_oversized(shape: Shape, size: Size) -> None:
     if available is None or size.state_bytes <= available:
         return
     transitions = shape.blocks * shape.steps
-    ring = size.bytes_per_transition * transitions
-    rest = size.state_bytes - ring
+    ring, rest = size.ring_bytes, size.state_bytes - size.ring_bytes
     if rest >= available:
         raise ConfigError(
             f"{rest / 2**30:.2f} GiB for levels, environments and network, replay apart, do not fit the "

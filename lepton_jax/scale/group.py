@@ -252,7 +252,9 @@ class Group:
     def _go_on_from(self, point: Path) -> None:
         ledger = Ledger.from_json(checkpoint.describe(point)["ledger"])
         like = self._machine.like(ledger.running) | {"best": self._best, "final": self._final}
-        tree, _ = checkpoint.read(point, like)
+        # Into the host's memory: on one device the lanes of all would not fit.
+        host = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+        tree, _ = checkpoint.read(point, like, jax.tree.map(lambda _: host, like))
         self._machine.put_up(tree, ledger.running)
         self._best, self._final = checkpoint.to_host(tree["best"]), checkpoint.to_host(tree["final"])
         self.ledger = ledger

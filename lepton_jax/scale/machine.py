@@ -103,10 +103,12 @@ class Machine:
         return {place: float(values[place]) for place in places}
 
     def take_down(self, running: Places) -> dict[str, Any]:
-        """The whole state of the lanes in these places and of what they share, in the host's memory."""
-        here = checkpoint.to_host(self._running)
+        """The whole state of the lanes in these places and of what they share, in the host's memory. To be copied
+        before the next chunk."""
+        here = jax.device_get(checkpoint.without_keys(self._running))  # on a CPU no copy
         rows = list(running)
-        return {"common": here.common, "mine": jax.tree.map(lambda leaf: leaf[rows], here.mine)}
+        taken = lambda leaf: leaf if len(rows) == len(leaf) else leaf[rows]
+        return {"common": here.common, "mine": jax.tree.map(taken, here.mine)}
 
     def like(self, running: Places) -> dict[str, Any]:
         """The shapes of what ``take_down`` gives."""

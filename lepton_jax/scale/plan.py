@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 
 from lepton_jax.config import ConfigError
 from lepton_jax.engine import manifest
-from lepton_jax.engine.memory import memory_bytes, refuse_oversized, size_of, tree_bytes
+from lepton_jax.engine.memory import Size, memory_bytes, refuse_oversized, size_of, tree_bytes
 from lepton_jax.engine.program import Shape, make_hypers, make_program, program_shape
 from lepton_jax.engine.setup import Setup, make_setup
 from lepton_jax.scale.design import Lane, Sweep
@@ -18,6 +18,8 @@ from lepton_jax.scale.lift import Lift
 
 # Of the memory found, what lanes may fill: the rest is for what a step computes with.
 _SHARE = 0.8
+# Copies of a lane while a device computes it; and, where states lie in the host's memory, copies of each while saved.
+_COMPUTED, _SAVED = 2, 2
 # Lanes at once on each core: few, so that a chunk is short and a checkpoint small, for they take turns anyway; more
 # where they are compared with each other.
 _ON_CPU, _ON_CPU_HALVING = 4, 16
@@ -72,6 +74,8 @@ def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str
     shared = tree_bytes(like.worlds) if sweep.pools == "shared" else 0
     lane_bytes = tree_bytes(like) - shared
     fit = _fit(lane_bytes, shared)
+    if fit == 0:
+        _refuse_one(size_of(like))
     if sweep.places > (fit or sweep.places):
         raise ConfigError(
             f"places = {sweep.places}: {fit} lanes of {lane_bytes / 2**20:.1f} MiB fit the memory of "
@@ -86,13 +90,34 @@ def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str
 
 
 def _fit(lane_bytes: int, shared: int) -> int | None:
-    """Lanes that fit the memory, those being computed counted twice; at least 1, for one has been found to fit."""
+    """Lanes that fit the memory at once, beside those that are being computed; 0 if not even one does."""
     memory = memory_bytes()
     if memory is None:
         return None
-    on_cpu, devices = jax.default_backend() == "cpu", jax.local_device_count()
-    room = _SHARE * memory - (devices * (shared + 2 * lane_bytes) if on_cpu else shared + 2 * lane_bytes)
-    return max(1, int(room / lane_bytes) * (1 if on_cpu else devices))
+    there = jax.local_device_count()
+    if jax.default_backend() != "cpu":
+        return there * max(0, int((_SHARE * memory - shared - _COMPUTED * lane_bytes) / lane_bytes))
+    for devices in (there, 1):  # which share the memory: where it is short, one alone may do
+        room = _SHARE * memory - devices * (shared + _COMPUTED * lane_bytes)
+        if (fit := int(room / ((1 + _SAVED) * lane_bytes))) >= 1:
+            return fit if devices == there else 1
+    return 0
+
+
+def _refuse_one(size: Size) -> NoReturn:
+    memory = memory_bytes()
+    assert memory is not None
+    on_cpu = jax.default_backend() == "cpu"
+    times = 1 + _COMPUTED + (_SAVED if on_cpu else 0)
+    room = _SHARE * memory / times - (size.state_bytes - size.ring_bytes)
+    hope = "env.pool, env.num_envs or net.width"
+    if (most := int(room / size.bytes_per_transition)) > 0:
+        hope = f"replay.capacity, at most {most}"
+    raise ConfigError(
+        f"not even one lane fits: {size.state_bytes / 2**30:.2f} GiB of state, {times} times while it is computed"
+        f"{' and saved' if on_cpu else ''}, do not fit the {memory / 2**30:.2f} GiB of {manifest.device_name()}; "
+        f"choose a smaller {hope}"
+    )
 
 
 def _lift(sweep: Sweep, lanes: int, fit: int | None) -> Lift:

@@ -59,13 +59,19 @@ def test_lanes_at_once(monkeypatch, machine, expected):
 
 def test_no_more_at_once_than_fit(monkeypatch):
     (group,) = make_plan(sweep(64))
-    # On a CPU every core computes with a copy of its lane or two; a fifth of the memory is left for anything else.
-    room = lambda lanes: int((lanes + 4) * group.lane_bytes / 0.8) + 1000
+    # On a CPU each core computes with two copies of its lane, and every lane is copied twice when it is saved; a fifth
+    # of the memory is left for anything else.
+    room = lambda lanes, cores=2: int((3 * lanes + 2 * cores) * group.lane_bytes / 0.8) + 1000
     assert lift(monkeypatch, 64, room(5)) == Lift(4, 2, False)
     assert lift(monkeypatch, 64, room(1)) == Lift(1, 1, False)
     assert lift(monkeypatch, 64, int((40 + 2) * group.lane_bytes / 0.8) + 1000, 1, "gpu") == Lift(40, 1, True)
     with pytest.raises(ConfigError, match=r"places = 6: 5 lanes of .* fit .*; choose at most --places 5"):
         lift(monkeypatch, 64, room(5), places=6)
+    assert lift(monkeypatch, 64, room(1, cores=1)) == Lift(1, 1, False)
+    with pytest.raises(
+        ConfigError, match=r"not even one lane fits: .* 5 times .*; choose a smaller replay.capacity, at"
+    ):
+        lift(monkeypatch, 64, room(1, cores=1) - 2000)
     monkeypatch.setattr(memory, "memory_bytes", lambda: group.lane_bytes - 1)
     with pytest.raises(ConfigError, match="do not fit"):
         make_plan(sweep(64))
