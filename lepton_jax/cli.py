@@ -55,7 +55,9 @@ def parse_config(
             raise ConfigError(
                 f"--lane {known.lane}: of which sweep? name its folder: --config SWEEP --lane {known.lane}"
             )
-        default = pick(file, known.lane).config
+        if known.preset:
+            raise ConfigError(f"--preset {known.preset}: a lane has the settings of its sweep; leave --preset away")
+        default = overlay(pick(file, known.lane).config, changes or {}, source)
     else:
         default = _layers(preset, known.kind, (changes or {}, source), (read_toml(file) if file else {}, known.config))
     if known.kind:

@@ -139,11 +139,19 @@ def refuse_used(path: Path) -> None:
 def put(path: Path, text: str) -> None:
     """Writes a whole text file, or leaves what was there."""
     new = path.with_name(f".new-{path.name}")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as error:
+        raise _named(error, path) from None
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same error with the file in it, which writing to an open one leaves out."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 class Journal:
@@ -185,8 +193,8 @@ class Journal:
                 rest = memoryview(self._kept)
                 while rest:
                     rest = rest[file.write(rest) :]
-            except OSError:
+            except OSError as error:
                 file.truncate(self._written)
-                raise
+                raise _named(error, self._path) from None
         self._written += len(self._kept)
         self._kept = b""

@@ -81,9 +81,10 @@ class PageWriter:
     def update(self, standing: Any) -> None: ...
     def notice(self, text: str) -> None: ...
 
-    def end(self, summary: Json) -> None:
-        """``summary`` as in summary.json."""
-        put(self._folder / "report.html", page(summary, read_manifest(self._folder)))
+    def end(self, summary: Json | None) -> None:
+        """``summary`` as in summary.json; None if there is none."""
+        if summary is not None:
+            put(self._folder / "report.html", page(summary, read_manifest(self._folder)))
 
 
 def _answer(summary: Json) -> str:

@@ -29,7 +29,7 @@ class Quiet:
     def notice(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr, flush=True)
 
-    def end(self, summary: Mapping[str, Any]) -> None: ...
+    def end(self, summary: Mapping[str, Any] | None) -> None: ...
 
 
 class Plain(Quiet):
@@ -49,8 +49,9 @@ class Plain(Quiet):
             self._last = now, counts
             print(text(standing), flush=True)
 
-    def end(self, summary: Mapping[str, Any]) -> None:
-        print("\n".join(table(summary)), flush=True)
+    def end(self, summary: Mapping[str, Any] | None) -> None:
+        if summary is not None:
+            print("\n".join(table(summary)), flush=True)
 
 
 class Bar(Plain):
@@ -68,7 +69,7 @@ class Bar(Plain):
     def update(self, standing: Standing) -> None:
         self._progress.update(self._task, total=standing.of, completed=standing.done, description=text(standing))
 
-    def end(self, summary: Mapping[str, Any]) -> None:
+    def end(self, summary: Mapping[str, Any] | None) -> None:
         self._progress.stop()
         super().end(summary)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lepton_jax.config import ConfigError
 from lepton_jax.engine import manifest
 from lepton_jax.engine.folder import put
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
@@ -36,7 +37,7 @@ class Watcher(Protocol):
     def begin(self, plan: Sequence[str], of: int) -> None: ...  # for people; env-steps of all lanes, run to their ends
     def update(self, standing: Standing) -> None: ...  # of all groups together, after each chunk
     def notice(self, text: str) -> None: ...
-    def end(self, summary: Mapping[str, Any]) -> None: ...  # as far as it has come
+    def end(self, summary: Mapping[str, Any] | None) -> None: ...  # as far as it has come; None: not even told
 
 
 def plan(sweep: Sweep, path: Path) -> tuple[GroupPlan, ...]:
@@ -70,16 +71,39 @@ def conduct(sweep: Sweep, path: Path, watchers: Sequence[Watcher]) -> dict[str, 
     parts = plan(sweep, path)
     with hold(sweep, path):
         ledgers: dict[int, Ledger] = {}
+        _describe(sweep, parts, path, watchers)
         for watcher in watchers:
             watcher.begin(lines(parts, sweep), sum(part.env_steps for part in parts))
-        _describe(sweep, parts, path, watchers)
         try:
             _run(sweep, parts, path, watchers, ledgers)
-        finally:
-            summary = _write(sweep, parts, path, ledgers)
-            for watcher in watchers:
-                watcher.end(summary)
-        return summary
+        except BaseException:
+            # What stopped it is what a person must hear, whatever becomes of the tables.
+            try:
+                _end(sweep, parts, path, watchers, ledgers)
+            except (OSError, ConfigError) as error:
+                for watcher in watchers:
+                    watcher.notice(f"the tables could not be written: {error}")
+            raise
+        return _end(sweep, parts, path, watchers, ledgers)
+
+
+def _end(
+    sweep: Sweep,
+    parts: Sequence[GroupPlan],
+    path: Path,
+    watchers: Sequence[Watcher],
+    ledgers: Mapping[int, Ledger],
+) -> dict[str, Any]:
+    """Writes all tables, as far as the sweep has come, and tells the watchers; they end in any case."""
+    try:
+        summary = _write(sweep, parts, path, ledgers)
+    except BaseException:
+        for watcher in watchers:
+            watcher.end(None)
+        raise
+    for watcher in watchers:
+        watcher.end(summary)
+    return summary
 
 
 def _run(

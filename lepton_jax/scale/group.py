@@ -230,6 +230,7 @@ class Group:
             "iteration": self._iteration,
             "env_steps": standing_of(self._plan, self.ledger).env_steps,
             "env_steps_each_point": self._plan.iterations_at(1) * self._plan.shape.steps,
+            "env_steps_within": self.ledger.within * self._plan.shape.per_segment * self._plan.shape.steps,
             "score": None,
             "ledger": self.ledger.to_json(),
         }

@@ -78,12 +78,17 @@ def find_lane_policy(picked: Picked, policy: str) -> Place:
     if point is None or ledger is None or ledger.seats[picked.row].status == "waiting":
         raise ConfigError(f"{picked.sweep}: this lane has not begun, or nothing of it has been saved yet; {way_on}")
     seat = ledger.seats[picked.row]
-    each = integrity.describe(point)["env_steps_each_point"]
+    about = integrity.describe(point)
+    each = about["env_steps_each_point"]
     if policy == "best":
+        if seat.best_score is None:
+            raise ConfigError(
+                f"{picked.sweep}: this lane has not been judged yet; look at --policy latest, or {way_on}"
+            )
         return Place(point, "best", picked.row, seat.best_points * each)
     if seat.status in OVER:
         return Place(point, "final", picked.row, seat.points * each)
     if policy == "final":
         raise ConfigError(f"{picked.sweep}: this lane has not ended; look at --policy latest or best, or {way_on}")
     row = list(ledger.running.values()).index(picked.row)
-    return Place(point, "mine/agent_state", row, seat.points * each)
+    return Place(point, "mine/agent_state", row, seat.points * each + about["env_steps_within"])

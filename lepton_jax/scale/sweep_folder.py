@@ -52,7 +52,7 @@ def read_definition(path: Path) -> Sweep:
     file = path / DEFINITION
     if not file.is_file():
         raise ConfigError(f"{path} holds no sweep: it has no {DEFINITION}; expected what lepton_jax.sweep has left")
-    sweep = from_text(file.read_text(encoding="utf-8"), str(file))
+    sweep = from_text(_text(file), str(file))
     if (begun := read_manifest(path)) is not None:
         changed = difference(from_text(begun["sweep"], str(path / MANIFEST)), sweep)
         if changed is not None:
@@ -66,10 +66,17 @@ def read_definition(path: Path) -> Sweep:
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of the sweep in ``path``; None if nothing was written yet. ConfigError if it is damaged."""
     file = path / MANIFEST
+    if not file.is_file():
+        return None
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except ValueError as error:
+        found = json.loads(_text(file))
+        if not (isinstance(found["sweep"], str) and isinstance(found["groups"], list) and found["lineage"]):
+            raise ValueError("not what a sweep writes")
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{file}: damaged: {error}; restore it, or start the sweep again elsewhere") from None
+    return found
 
 
 def group_folder(path: Path, number: int) -> Path:
@@ -86,7 +93,23 @@ def group_folders(path: Path) -> list[Path]:
 def finished(group: Path) -> Ledger | None:
     """The ledger of a group that has come to its end; None if it has not."""
     path = group / DONE
-    return Ledger.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Ledger.from_json(json.loads(_text(path)))
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: damaged: {error}; restore it, or remove {group} and resume") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path}: damaged: is no UTF-8 text; restore it, or start the sweep again elsewhere"
+        ) from None
 
 
 def resume_command(path: Path) -> str:

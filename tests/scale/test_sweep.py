@@ -17,7 +17,7 @@ from lepton_jax.config import ConfigError
 from lepton_jax.engine import memory
 from lepton_jax.engine.folder import RunFolder
 from lepton_jax.engine.integrity import describe
-from lepton_jax.scale import group
+from lepton_jax.scale import group, results
 
 TINY = """
 seeds = 2
@@ -243,3 +243,35 @@ def test_a_plan_alone_leaves_nothing(tmp_path, capsys):
     assert lines[0] == "8 lanes: 4 points x 2 seeds, 65,536 env-steps; 2 groups, each compiled once"
     assert lines[2].startswith("group 0 (net.width = 8): 4 lanes, 2 at once of ")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("manifest.json", b"{}", "manifest.json: damaged"),
+        ("manifest.json", b"{", "manifest.json: damaged"),
+        ("sweep.toml", b"\xff\xfe\x00", "sweep.toml: damaged: is no UTF-8 text"),
+        ("g0/done.json", b'{"seats', "done.json: damaged"),
+        ("g1/rows.jsonl", b"?\n", "rows.jsonl, line 1"),
+    ],
+)
+def test_a_damaged_file_is_named(swept, tmp_path, name, content, told):
+    folder = tmp_path / "copy"
+    shutil.copytree(swept[0], folder)
+    (folder / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=told):
+        sweep.main(["--resume", str(folder)])
+
+
+def test_what_stopped_a_sweep_is_told_though_the_tables_fail(tmp_path, monkeypatch, capsys):
+    def full(*_: Any) -> Any:
+        raise OSError(28, "No space left on device", "table.csv")
+
+    def stop(self: group.Group) -> None:
+        raise KeyboardInterrupt("stopped")
+
+    monkeypatch.setattr(results, "write", full)
+    monkeypatch.setattr(group.Group, "_seat", stop)
+    with pytest.raises(KeyboardInterrupt, match="stopped"):
+        sweep.main([str(write(tmp_path)), "--run-dir", str(tmp_path / "all")])
+    assert "the tables could not be written: [Errno 28]" in capsys.readouterr().err
