@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
         sweep, path = _asked(file, args, flags)
     else:
         given = [str(file)] * (file is not None) + flags
-        given += [f"--{name.replace('_', '-')}" for name in _OWN if getattr(args, name)]
+        given += [f"--{name.replace('_', '-')}" for name in _OWN if getattr(args, name) not in (None, [])]
         if given:
             raise ConfigError(f"--resume {args.resume}: a sweep goes on as it was begun; leave {given[0]} away")
         sweep, path = read_definition(args.resume), args.resume

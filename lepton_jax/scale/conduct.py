@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from lepton_jax.config import ConfigError
 from lepton_jax.engine import manifest
-from lepton_jax.engine.folder import put
+from lepton_jax.engine.folder import RunFolder, put
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
 from lepton_jax.engine.metrics import to_json
 from lepton_jax.engine.setup import prepare_jax
@@ -137,6 +138,8 @@ def _run(
                 group = Group(part, rules, here, scores, said)
                 ledger = ledgers[part.number] = group.ledger
                 group.run(interrupts, told)
+            else:  # killed in its last instant, a group leaves checkpoints that nobody needs any more
+                shutil.rmtree(RunFolder(here).checkpoints, ignore_errors=True)
             ledgers[part.number], scores = ledger, ledger.rungs
 
 
