@@ -15,8 +15,10 @@ from bench.measure import environment, print_rows
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
 
-TIERS = {"env": env.rows, "generate": generate.rows, "train": train.rows, "save": save.rows, "evaluate": evaluate.rows}
-TIERS |= {"sweep": sweep.rows}
+TIERS = {
+    **{"env": env.rows, "generate": generate.rows, "train": train.rows},
+    **{"save": save.rows, "evaluate": evaluate.rows, "sweep": sweep.rows},
+}
 
 
 def main(argv: list[str]) -> None:

@@ -84,7 +84,10 @@ def run_sweep(config: Config | None = None, run_dir: str = "", **asked: Any) -> 
 
     base = config or preset()
     path = Path(run_dir or base.run_dir or f"runs/sweep-{time.strftime('%Y%m%d-%H%M%S')}")
-    sweep = design(base, from_table(asked, "run_sweep()").asked)
+    table = from_table(asked, "run_sweep()")
+    if table.preset is not None:
+        raise ConfigError(f"run_sweep(): preset = {table.preset!r}; give a config: preset({table.preset!r})")
+    sweep = design(base, table.asked)
     return conduct(sweep, path, [make_watcher(base.display), PageWriter(path)])
 
 

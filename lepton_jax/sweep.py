@@ -80,12 +80,12 @@ def _asked(file: Path | None, args: argparse.Namespace, flags: list[str]) -> tup
 
 def _sweep(sweep: Sweep, path: Path, dry_run: bool) -> None:
     from lepton_jax.report.sweep_page import PageWriter  # jax from here on
+    from lepton_jax.report.sweep_plan import plan_lines
     from lepton_jax.report.sweep_terminal import make_watcher
     from lepton_jax.scale import conduct
-    from lepton_jax.scale.plan import lines
 
     if dry_run:
-        print("\n".join(lines(conduct.plan(sweep, path), sweep)))
+        print("\n".join(plan_lines(sweep, conduct.plan(sweep, path))))
         return
     conduct.conduct(sweep, path, [make_watcher(sweep.base.display), PageWriter(path)])
     print(f"kept in {path}: table.csv, lanes.csv, summary.json, report.html")

@@ -7,7 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lepton_jax.report.sweep_plan import plan_lines
+from lepton_jax.report.terminal import clock, live_bar, number
 from lepton_jax.scale.conduct import Watcher
+from lepton_jax.scale.design import Sweep
+from lepton_jax.scale.plan import GroupPlan
 from lepton_jax.scale.standing import Standing
 
 # Seconds between two plain lines, unless a lane has ended.
@@ -24,7 +28,7 @@ def make_watcher(kind: str) -> Watcher:
 class Quiet:
     """Shows nothing but notes."""
 
-    def begin(self, plan: Sequence[str], of: int) -> None: ...
+    def begin(self, sweep: Sweep, plan: Sequence[GroupPlan]) -> None: ...
     def update(self, standing: Standing) -> None: ...
     def notice(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr, flush=True)
@@ -38,8 +42,8 @@ class Plain(Quiet):
     def __init__(self) -> None:
         self._last: tuple[float, dict[str, int]] | None = None
 
-    def begin(self, plan: Sequence[str], of: int) -> None:
-        print("\n".join(plan), flush=True)
+    def begin(self, sweep: Sweep, plan: Sequence[GroupPlan]) -> None:
+        print("\n".join(plan_lines(sweep, plan)), flush=True)
 
     def update(self, standing: Standing) -> None:
         now, counts = time.monotonic(), {k: v for k, v in standing.counts.items() if k not in ("waiting", "running")}
@@ -57,14 +61,9 @@ class Plain(Quiet):
 class Bar(Plain):
     """A live line with a bar; the table at the end."""
 
-    def begin(self, plan: Sequence[str], of: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        super().begin(plan, of)
-        columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=14), TextColumn("{task.description}"))
-        self._progress = Progress(*columns)
-        self._task = self._progress.add_task("compiling ...", total=of)
-        self._progress.start()
+    def begin(self, sweep: Sweep, plan: Sequence[GroupPlan]) -> None:
+        super().begin(sweep, plan)
+        self._progress, self._task = live_bar("compiling ...")
 
     def update(self, standing: Standing) -> None:
         self._progress.update(self._task, total=standing.of, completed=standing.done, description=text(standing))
@@ -94,7 +93,7 @@ def left(standing: Standing) -> str:
     if not standing.env_steps:
         return "?"
     seconds = (standing.of - standing.done) * standing.seconds / standing.env_steps
-    return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))
+    return clock(seconds)
 
 
 def table(summary: Mapping[str, Any]) -> list[str]:
@@ -107,9 +106,9 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     if points:
         rows.append(f"{'point':>6} {'lanes':>6} {figure + ' on test levels':<36} knobs")
     for point in points[:_SHOWN]:
-        interval = "" if point["low"] is None else f"  95% {_number(point['low'])} to {_number(point['high'])}"
+        interval = "" if point["low"] is None else f"  95% {number(point['low'])} to {number(point['high'])}"
         knobs = ", ".join(f"{name} = {value}" for name, value in point["knobs"].items())
-        rows.append(f"{point['point']:>6} {point['finished']:>6} {_number(point['mean']) + interval:<36} {knobs}")
+        rows.append(f"{point['point']:>6} {point['finished']:>6} {number(point['mean']) + interval:<36} {knobs}")
     if len(points) > _SHOWN:
         rows.append(f"       ... {len(points) - _SHOWN} more in lanes.csv and report.html")
     if best is not None:
@@ -123,7 +122,3 @@ def table(summary: Mapping[str, Any]) -> list[str]:
 
 
 _SHOWN = 8
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from lepton_jax.report.document import Cell, Column
 from lepton_jax.report.frame import Axis, finite
 from lepton_jax.report.ticks import figure, number, widened
+from lepton_jax.scale.ledger import OVER
 
-STATUSES = ("finished", "stopped", "failed", "running", "waiting")
+STATUSES = (*OVER, "running", "waiting")  # what has come to its end first
 _FIGURES = {"success_rate": "success rate", "mean_return": "mean return"}
 
 Json = Mapping[str, Any]

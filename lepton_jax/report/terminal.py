@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lepton_jax.config import Config
 from lepton_jax.engine.metrics import Event, Observer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 def make_display(kind: str) -> Observer:
@@ -51,13 +54,8 @@ class Bar(Plain):
     """A live line with a bar; the table at the end."""
 
     def begin(self, config: Config, about: dict[str, Any]) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
         super().begin(config, about)
-        columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=14), TextColumn("{task.description}"))
-        self._progress = Progress(*columns)
-        self._task = self._progress.add_task("compiled, training ...", total=None)
-        self._progress.start()
+        self._progress, self._task = live_bar("compiled, training ...")
 
     def update(self, event: Event) -> None:
         text = f"{figures(event)}  {left(event)}"
@@ -108,14 +106,30 @@ def figures(event: Event) -> str:
 def left(event: Event) -> str:
     """Time left at the speed so far."""
     seconds = event.seconds / event.number * (event.of - event.number)
+    return clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes, or hours, for people."""
     return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))
+
+
+def live_bar(text: str) -> tuple[Progress, TaskID]:
+    """A started bar with a line of text behind it, and its only task."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=14), TextColumn("{task.description}"))
+    progress = Progress(*columns)
+    task = progress.add_task(text, total=None)
+    progress.start()
+    return progress, task
 
 
 def table(summary: Mapping[str, Any]) -> list[str]:
     """The summary for people: test figures of the final and the best policy, and what they cost."""
     names = [name for name, value in summary["best"].items() if value is not None and name != "env_steps"]
     rows = [f"{'test levels':<14}{'final':>10}{'best':>10}"]
-    rows += [f"{name:<14}{_number(summary[name]):>10}{_number(summary['best'][name]):>10}" for name in names]
+    rows += [f"{name:<14}{number(summary[name]):>10}{number(summary['best'][name]):>10}" for name in names]
     rows.append(
         f"{summary['env_steps']:,} env steps, {summary['gradient_steps']:,} gradient steps, "
         f"{summary['env_steps_per_second'] / 1e3:,.0f} k env-steps/s"
@@ -124,5 +138,6 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     return rows
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A figure for people."""
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"

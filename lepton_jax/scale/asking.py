@@ -79,8 +79,9 @@ def from_flags(
       ConfigError: a text of another form, and as ``checked``.
     """
     drawn = {"random": _axes(random, "--random"), "sobol": _axes(sobol, "--sobol")}
+    listed: dict[str, Any] = _axes(grid, "--grid")  # a range among them is refused below
     asked = Asked(
-        grid=_axes(grid, "--grid"),  # type: ignore[arg-type]  # a range among them is refused below
+        grid=listed,
         drawn=drawn["random"] | drawn["sobol"],
         method=_one_method(drawn, "flags"),
         samples=samples,

@@ -18,7 +18,7 @@ from lepton_jax.scale import results
 from lepton_jax.scale.design import Sweep, to_toml
 from lepton_jax.scale.group import Group, Rules
 from lepton_jax.scale.ledger import Ledger, Score
-from lepton_jax.scale.plan import GroupPlan, lines, make_plan
+from lepton_jax.scale.plan import GroupPlan, make_plan
 from lepton_jax.scale.standing import Standing, standing_of, together
 from lepton_jax.scale.sweep_folder import (
     MANIFEST,
@@ -35,7 +35,7 @@ from lepton_jax.scale.sweep_folder import (
 class Watcher(Protocol):
     """Something that is told how a sweep goes."""
 
-    def begin(self, plan: Sequence[str], of: int) -> None: ...  # for people; env-steps of all lanes, run to their ends
+    def begin(self, sweep: Sweep, plan: Sequence[GroupPlan]) -> None: ...
     def update(self, standing: Standing) -> None: ...  # of all groups together, after each chunk
     def notice(self, text: str) -> None: ...
     def end(self, summary: Mapping[str, Any] | None) -> None: ...  # as far as it has come; None: not even told
@@ -65,7 +65,7 @@ def conduct(sweep: Sweep, path: Path, watchers: Sequence[Watcher]) -> dict[str, 
       The summary, as in summary.json.
 
     Raises:
-      ConfigError: as ``make_plan`` and ``hold``; nothing was changed then.
+      ConfigError: as ``plan`` and ``hold``; nothing was changed then.
       Interrupted: a signal came; running lanes were saved, and the message says how to go on.
       CheckpointError: the end of a group could not be saved, or no checkpoint of it is intact.
     """
@@ -74,7 +74,7 @@ def conduct(sweep: Sweep, path: Path, watchers: Sequence[Watcher]) -> dict[str, 
         ledgers: dict[int, Ledger] = {}
         _describe(sweep, parts, path, watchers)
         for watcher in watchers:
-            watcher.begin(lines(parts, sweep), sum(part.env_steps for part in parts))
+            watcher.begin(sweep, parts)
         try:
             _run(sweep, parts, path, watchers, ledgers)
         except BaseException:

@@ -16,7 +16,7 @@ def draw(asked: Asked) -> list[dict[str, Any]]:
     """The samples that ``asked``, already checked, wants: their knobs, in the types of the settings.
 
     Raises:
-      ConfigError: two samples are the same; or SciPy, which Sobol points need, is missing.
+      ConfigError: two samples are the same.
     """
     assert asked.samples is not None
     generator = np.random.default_rng(asked.design_seed or 0)
@@ -36,10 +36,8 @@ def draw(asked: Asked) -> list[dict[str, Any]]:
 
 def _sobol(count: int, axes: int, generator: np.random.Generator) -> np.ndarray:
     """float64 (count, axes): the first points of a scrambled Sobol sequence, in [0, 1)."""
-    try:
-        from scipy.stats import qmc
-    except ImportError:
-        raise ConfigError("sobol needs SciPy: pip install scipy; or draw at random instead") from None
+    from scipy.stats import qmc  # takes a second
+
     name = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"  # before SciPy 1.15
     source: Any = {name: generator}
     sequence = qmc.Sobol(axes, scramble=True, **source)

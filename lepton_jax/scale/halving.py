@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lepton_jax.scale.axes import Halving
-
-Score = tuple[float, ...]  # the first number counts most, and more is better
+from lepton_jax.scale.ledger import Score
 
 
 class Verdict(NamedTuple):

@@ -40,7 +40,7 @@ class Birth(NamedTuple):
     hypers: Hypers  # float32 ()
 
 
-MARKS: Any = Running(COMMON, LANES)  # type: ignore[arg-type]
+MARKS: Any = Running._make((COMMON, LANES))
 
 
 class Lanes(NamedTuple):
@@ -73,7 +73,7 @@ def make_lanes(config: Config, setup: Setup, lift: Lift, shared: bool) -> Lanes:
     none = Common(jnp.int32(0) if together else ())
     begin = lambda common, birth: _begin(program, setup.env, common, birth)
     one = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    birth = Birth(one, one, Hypers(*[jax.ShapeDtypeStruct((), jnp.float32)] * len(Hypers._fields)))  # type: ignore[arg-type]
+    birth = Birth(one, one, Hypers._make(jax.ShapeDtypeStruct((), jnp.float32) for _ in Hypers._fields))
     levels_of = lambda level_key: Common(jnp.int32(0), level_key, setup.env.worlds(level_key)) if shared else none
     level_key = jax.random.key(config.env.level_seed)
     like = jax.eval_shape(lambda birth: begin(levels_of(level_key), birth), birth)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Score = tuple[float, ...]
+Score = tuple[float, ...]  # the first number counts most, and more is better
 STATUSES = ("waiting", "running", "finished", "stopped", "failed")
 OVER = STATUSES[2:]
 

@@ -83,8 +83,9 @@ def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str
         )
     lift = _lift(sweep, len(lanes), fit) if begun is None else _as_begun(begun, fit)
     policies = 2 * len(lanes) * tree_bytes(setup.agent.policy(like.agent_state))
-    varied = [name for name in sweep.knobs if len({lane.knobs[name] for lane in lanes}) == 1]
-    static = {name: lanes[0].knobs[name] for name in varied if len({lane.knobs[name] for lane in sweep.lanes}) > 1}
+    values = lambda name, lanes: {lane.knobs[name] for lane in lanes}
+    apart = [name for name in sweep.knobs if len(values(name, lanes)) == 1 < len(values(name, sweep.lanes))]
+    static = {name: lanes[0].knobs[name] for name in apart}
     most = shared + lift.places * lane_bytes + policies
     return GroupPlan(number, lanes, setup, shape, lift, static, lane_bytes, fit, most)
 
@@ -122,17 +123,11 @@ def _refuse_one(size: Size) -> NoReturn:
 
 def _lift(sweep: Sweep, lanes: int, fit: int | None) -> Lift:
     on_cpu, there = jax.default_backend() == "cpu", jax.local_device_count()
-    most = min(lanes, fit or lanes)
-    devices = min(there, most, sweep.places or most)
-    wanted = most
-    if on_cpu:
-        wanted = min(most, devices * (_ON_CPU_HALVING if sweep.halving else _ON_CPU))
+    limit = min(filter(None, (sweep.places, fit)), default=2 * lanes)
+    devices = min(there, lanes, limit)
+    each = (_ON_CPU_HALVING if sweep.halving else _ON_CPU) if on_cpu and not sweep.places else lanes
     # Each device holds as many places; one that no lane needs costs memory only.
-    block = -(-wanted // devices)
-    if (limit := sweep.places or fit) is not None and block * devices > limit:
-        block = limit // devices
-    elif sweep.places:
-        block = min(-(-most // devices), sweep.places // devices)
+    block = min(each, -(-lanes // devices), limit // devices)
     return Lift(block * devices, devices, abreast=not on_cpu)
 
 
@@ -149,38 +144,3 @@ def _as_begun(begun: Mapping[str, Any], fit: int | None) -> Lift:
         )
     devices = max(count for count in range(1, jax.local_device_count() + 1) if places % count == 0)
     return Lift(places, devices, abreast)
-
-
-def lines(plan: Sequence[GroupPlan], sweep: Sweep) -> list[str]:
-    """The plan for people."""
-    memory = memory_bytes()
-    found = f"{memory / 2**30:.1f} GiB" if memory is not None else "unknown memory"
-    seeds = len({lane.seed for lane in sweep.lanes})
-    points = len(sweep.lanes) // seeds
-    total = sum(group.env_steps for group in plan)
-    text = [
-        f"{len(sweep.lanes)} lanes: {_many(points, 'point')} x {_many(seeds, 'seed')}, {total:,} env-steps; "
-        f"{_many(len(plan), 'group')}, each compiled once",
-        f"{manifest.device_name()}, {_many(jax.local_device_count(), 'device')}, {found}; levels of each lane: "
-        f"{'one pool for all of a group' if sweep.pools == 'shared' else 'a pool of its own'}",
-    ]
-    if sweep.halving is not None:
-        text.append(
-            f"successive halving: of the lanes that reach log point {sweep.halving.first}, and then each "
-            f"{sweep.halving.eta} times as many, the best 1 in {sweep.halving.eta} go on"
-        )
-    for group in plan:
-        named = ", ".join(f"{name} = {value}" for name, value in group.static.items())
-        fit = "" if group.fit is None else f" of {group.fit:,} that fit"
-        how = "side by side" if group.lift.abreast else "in turns"
-        text.append(
-            f"group {group.number}{f' ({named})' if named else ''}: {_many(len(group.lanes), 'lane')}, "
-            f"{group.lift.places} at once{fit}, {how} on {_many(group.lift.devices, 'device')}; "
-            f"{group.lane_bytes / 2**20:.2f} MiB a lane, checkpoints of at most "
-            f"{group.checkpoint_bytes / 2**20:.0f} MiB"
-        )
-    return text
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

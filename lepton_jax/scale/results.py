@@ -18,6 +18,7 @@ from lepton_jax.config import ConfigError
 from lepton_jax.engine.folder import put
 from lepton_jax.engine.metrics import FIGURES, to_json
 from lepton_jax.scale.statistics import outcomes, summarise
+from lepton_jax.scale.sweep_folder import group_folders
 
 if TYPE_CHECKING:
     from lepton_jax.scale.design import Lane, Sweep
@@ -41,18 +42,18 @@ class Column(NamedTuple):
     values: list[Any]  # of that kind, or None where there is no value
 
 
-def read(folder: Path, group_folders: Iterable[str]) -> Results:
-    """All lines of the groups by these names in the ``folder`` of a sweep.
+def read(groups: Iterable[Path]) -> Results:
+    """All lines of the groups in these folders.
 
     A file that is not there has no lines yet, and a line without its end is still being written: it is left out.
 
     Raises:
       ConfigError: a whole line is no JSON; says which.
     """
-    groups = [folder / name for name in group_folders]
-    rows, lanes = (
-        [line for group in groups for line in _lines(group / name)] for name in ("rows.jsonl", "lanes.jsonl")
-    )
+    rows, lanes = [], []
+    for group in groups:
+        rows += _lines(group / "rows.jsonl")
+        lanes += _lines(group / "lanes.jsonl")
     return Results(tuple(rows), tuple(lanes))
 
 
@@ -148,8 +149,7 @@ def write(folder: Path, sweep: Sweep, about: Mapping[str, Any], command: Callabl
     Raises:
       ConfigError: a file of a group is damaged.
     """
-    numbers = sorted(int(path.name[1:]) for path in folder.glob("g*") if path.name[1:].isdigit())
-    results = read(folder, [f"g{number}" for number in numbers])
+    results = read(group_folders(folder))
     rows = table(sweep, results.rows)
     put(folder / "table.csv", to_csv(rows))
     put_parquet(folder / "table.parquet", rows)

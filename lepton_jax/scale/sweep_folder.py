@@ -16,12 +16,11 @@ DEFINITION, MANIFEST, DONE = "sweep.toml", "manifest.json", "done.json"
 
 
 def hold(sweep: Sweep, path: Path) -> RunFolder:
-    """Holds the folder of a new sweep, or of this one, begun before.
+    """Holds the folder of a new sweep, or of this one, begun before; ``refuse_another`` has seen to that.
 
     Raises:
-      ConfigError: another sweep or something else is there, or another process writes it.
+      ConfigError: something else has come there, or another process writes it.
     """
-    refuse_another(sweep, path)
     if not (path / DEFINITION).is_file():
         folder = RunFolder.new(path)
         put(path / DEFINITION, to_toml(sweep))

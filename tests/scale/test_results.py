@@ -67,10 +67,10 @@ def test_lines_of_all_groups_but_for_one_that_is_being_written(tmp_path):
     (tmp_path / "g0" / "rows.jsonl").write_text('{"lane": 0}\n{"lane": 1}\n{"lane": 2')
     (tmp_path / "g0" / "lanes.jsonl").write_bytes('{"lane": 0, "reason": "é'.encode()[:-1])
     (tmp_path / "g1" / "lanes.jsonl").write_text('{"lane": 5}\n')
-    assert read(tmp_path, ["g0", "g1", "g2"]) == Results(({"lane": 0}, {"lane": 1}), ({"lane": 5},))
+    assert read(tmp_path / name for name in ("g0", "g1", "g2")) == Results(({"lane": 0}, {"lane": 1}), ({"lane": 5},))
     (tmp_path / "g1" / "lanes.jsonl").write_text('{"lane": 5}\n{"lane": \n')
     with pytest.raises(ConfigError, match=r"g1/lanes\.jsonl, line 2: .*restore it, or remove that line"):
-        read(tmp_path, ["g0", "g1"])
+        read(tmp_path / name for name in ("g0", "g1"))
 
 
 def test_the_table_as_text():
