@@ -33,17 +33,27 @@ def preset(name: str = "quick", **changes: Any) -> Config:
     return overlay(from_preset(name, kind_of(changes)), changes, "preset()")
 
 
-def run(config: Config | None = None) -> Result:
+def run(config: Config | None = None, graft: str | Path | None = None) -> Result:
     """Trains ``config``, by default the preset ``quick``, shows how it goes, and leaves a run folder.
 
+    ``graft`` is what it begins from: a run, a checkpoint, a file of arrays, or a plan in TOML; by default random
+    numbers.
+
     Raises:
-      ConfigError: the configuration cannot be used; says why.
+      ConfigError: the configuration cannot be used, or the graft does not fit; says why.
     """
     from lepton_jax.engine.launch import begin
     from lepton_jax.engine.run import go
     from lepton_jax.report.terminal import make_display
 
-    start = begin(config or preset())
+    config, origin = config or preset(), None
+    if graft is not None:
+        from lepton_jax.transfer.asking import asked_for
+        from lepton_jax.transfer.graft import make_graft
+
+        plan, name = asked_for(str(graft))
+        origin = make_graft(plan, config, name).origin()
+    start = begin(config, origin)
     return go(start, [make_display(start.config.display)])
 
 
@@ -59,8 +69,9 @@ def resume(path: str | Path, **changes: Any) -> Result:
     from lepton_jax.engine.launch import go_on
     from lepton_jax.engine.run import go
     from lepton_jax.report.terminal import make_display
+    from lepton_jax.transfer.graft import replan
 
-    start = go_on(Path(path), lambda config: overlay(config, changes, "resume()"))
+    start = go_on(Path(path), lambda config: overlay(config, changes, "resume()"), replan)
     return go(start, [make_display(start.config.display)])
 
 
@@ -68,7 +79,7 @@ def run_sweep(config: Config | None = None, run_dir: str = "", **asked: Any) -> 
     """Runs seeds x hyperparameters as lanes of one compiled program, and leaves a sweep folder.
 
     ``run_sweep(config, "runs/lr", grid={"agent.lr": [1e-4, 1e-3]}, seeds=8)``; what may be asked is what a SWEEP.toml
-    may say: grid, random or sobol with samples, points, seeds, halving, places, pools. Called again, it goes on.
+    may say: grid, random or sobol with samples, points, seeds, halving, places, pools, graft. Called again, it goes on.
 
     Returns:
       The summary, as in summary.json.
@@ -81,13 +92,15 @@ def run_sweep(config: Config | None = None, run_dir: str = "", **asked: Any) -> 
     from lepton_jax.scale.asking import from_table
     from lepton_jax.scale.conduct import conduct
     from lepton_jax.scale.design import design
+    from lepton_jax.transfer.asking import asked_for, located
 
     base = config or preset()
     path = Path(run_dir or base.run_dir or f"runs/sweep-{time.strftime('%Y%m%d-%H%M%S')}")
     table = from_table(asked, "run_sweep()")
     if table.preset is not None:
         raise ConfigError(f"run_sweep(): preset = {table.preset!r}; give a config: preset({table.preset!r})")
-    sweep = design(base, table.asked)
+    graft = asked_for(table.graft)[0] if isinstance(table.graft, str) else table.graft
+    sweep = design(base, table.asked, graft if graft is None else located(graft, Path()))
     return conduct(sweep, path, [make_watcher(base.display), PageWriter(path)])
 
 

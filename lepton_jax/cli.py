@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lepton_jax.config import Config, ConfigError
+from lepton_jax.engine.folder import read_toml
 from lepton_jax.presets import KINDS, PRESETS, from_preset, kind_of
 from lepton_jax.scale.pick import is_sweep, pick
-from lepton_jax.settings import overlay, parse_toml
+from lepton_jax.settings import overlay
 from lepton_jax.validate import validate
 
 
@@ -87,20 +88,6 @@ def parse_changes(argv: list[str], prog: str, default: Config, description: str)
         if word.split("=")[0] in ("--preset", "--config"):
             raise ConfigError(f"{word}: a run goes on with the settings it has; leave {word.split('=')[0]} away")
     return tyro.cli(Config, prog=prog, args=argv, default=default, description=description)
-
-
-def read_toml(path: Path, expected: str = "a TOML file, such as config.toml of a run folder") -> dict[str, Any]:
-    """Reads a TOML file; ConfigError if it cannot be read or is not TOML."""
-    return parse_toml(read_text(path, expected), str(path))
-
-
-def read_text(path: Path, expected: str) -> str:
-    """Reads a text file; ConfigError if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        raise ConfigError(f"{path}: {reason}; expected {expected}") from None
 
 
 def guarded(main: Callable[[list[str]], None]) -> NoReturn:

@@ -7,9 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.cli import guarded, read_text
+from lepton_jax.cli import guarded
 from lepton_jax.config import MAZE, Config, ConfigError
-from lepton_jax.engine.folder import RunFolder
+from lepton_jax.engine.folder import RunFolder, read_text
 from lepton_jax.engine.policies import Place, find_policy, read_run
 from lepton_jax.scale.pick import find_lane_policy, is_sweep, pick
 from lepton_jax.validate import validate
@@ -144,10 +144,14 @@ def _load(config: Config, place: Place) -> tuple[Any, Any, Any, int]:
     """Setup, hypers, and the agent's state with the policy at ``place``; the env-steps it was trained for."""
     import jax
 
+    from lepton_jax.agents.training import AS_USUAL, Training
+    from lepton_jax.engine import checkpoint
     from lepton_jax.engine.program import make_hypers, program_shape
     from lepton_jax.engine.setup import make_setup
 
-    setup = make_setup(config)
+    about = checkpoint.describe(place.path).get("graft")
+    training = AS_USUAL if about is None else Training.from_json(about["training"])
+    setup = make_setup(config, training)
     hypers = make_hypers(config, program_shape(config))
     init = lambda: setup.agent.init(jax.random.key(0), setup.env.observation, setup.env.num_actions, hypers)
     agent_state = jax.jit(init)()
@@ -180,10 +184,14 @@ def _read_policy(place: Place, agent: Agent, agent_state: Any) -> tuple[Any, int
         policy, about = checkpoint.read(path, agent.policy(agent_state))
         return policy, about["env_steps"]
     if within.endswith("agent_state"):
-        places = agent.policy(checkpoint.places(agent_state, within))
+        # As the agent keeps them: with adapters they are not those of its policy.
+        params, about = checkpoint.read_part(
+            path, agent_state.params, checkpoint.places(agent_state.params, f"{within}/params"), row
+        )
+        policy = agent.policy(agent_state._replace(params=params))
     else:
         places = checkpoint.places(agent.policy(agent_state), within)
-    policy, about = checkpoint.read_part(path, agent.policy(agent_state), places, row)
+        policy, about = checkpoint.read_part(path, agent.policy(agent_state), places, row)
     if env_steps is None:
         env_steps = about["progress"]["best_steps"] if within == "best" else about["env_steps"]
     return policy, env_steps

@@ -15,6 +15,7 @@ from lepton_jax.engine.integrity import CheckpointError, describe, verify
 from lepton_jax.scale.pick import ended, is_sweep, pick
 from lepton_jax.scale.sweep_folder import group_folders
 from lepton_jax.scale.sweep_folder import resume_command as sweep_command
+from lepton_jax.transfer.lineage import lineage_lines
 
 
 def main(argv: list[str]) -> None:
@@ -108,6 +109,7 @@ def _contents(folder: Path, about: dict[str, Any], row: int | None) -> list[str]
             f"  {name:<26}{value:>14,.6g}" if isinstance(value, float) else f"  {name:<26}{value:>14,}"
             for name, value in json.loads(line).items()
         ]
+    lines += ["", *lineage_lines(about["graft"]["lineage"])] if "graft" in about else []
     for number, session in enumerate(about.get("lineage", [])):
         lines += ["", "lineage:"] if number == 0 else []
         made = session["environment"]

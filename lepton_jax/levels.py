@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.cli import guarded, read_text
+from lepton_jax.cli import guarded
 from lepton_jax.config import ConfigError
+from lepton_jax.engine.folder import read_text
 from lepton_jax.level_flags import add_flags, flag, given, spec_of, whole
 
 if TYPE_CHECKING:

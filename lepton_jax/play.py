@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.cli import guarded, read_text
+from lepton_jax.cli import guarded
 from lepton_jax.config import ConfigError
+from lepton_jax.engine.folder import read_text
 from lepton_jax.level_flags import KNOBS, add_flags, flag, given, spec_of
 from lepton_jax.report import game as games
 

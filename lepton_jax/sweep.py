@@ -6,14 +6,17 @@ import argparse
 import time
 from pathlib import Path
 
-from lepton_jax.cli import guarded, parse_config, read_toml
+from lepton_jax.cli import guarded, parse_config
 from lepton_jax.config import ConfigError
+from lepton_jax.engine.folder import read_toml
 from lepton_jax.scale.asking import from_flags, from_table, merge
 from lepton_jax.scale.axes import POOLS
 from lepton_jax.scale.design import Sweep, design
 from lepton_jax.scale.sweep_folder import read_definition
+from lepton_jax.transfer.asking import Plan, asked_for, located
 
 _PROG = "python -m lepton_jax.sweep"
+_GRAFT = ("graft", "graft_policy", "graft_lane")
 _OWN = ("grid", "random", "sobol", "samples", "design_seed", "seeds", "halving", "places", "pools")
 
 
@@ -25,7 +28,7 @@ def main(argv: list[str]) -> None:
         sweep, path = _asked(file, args, flags)
     else:
         given = [str(file)] * (file is not None) + flags
-        given += [f"--{name.replace('_', '-')}" for name in _OWN if getattr(args, name) not in (None, [])]
+        given += [f"--{name.replace('_', '-')}" for name in (*_OWN, *_GRAFT) if getattr(args, name) not in (None, [])]
         if given:
             raise ConfigError(f"--resume {args.resume}: a sweep goes on as it was begun; leave {given[0]} away")
         sweep, path = read_definition(args.resume), args.resume
@@ -60,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pools", choices=POOLS, help="level pools: one of its own for each lane, or one for all (default: own)"
     )
+    parser.add_argument("--graft", metavar="RUN | PLAN.toml", help="what all lanes begin from; see lepton_jax.graft")
+    parser.add_argument("--graft-policy", metavar="NAME", help="of a run or sweep to graft: final, best or latest")
+    parser.add_argument(
+        "--graft-lane", metavar="I | seed", help="of a sweep to graft: one for all, or by seed that of the same seed"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a sweep that was stopped")
     return parser
@@ -75,7 +83,17 @@ def _asked(file: Path | None, args: argparse.Namespace, flags: list[str]) -> tup
     base, origin = parse_config(flags, _PROG, "", table.preset, table.changes, f"{file}: config")
     name = file.stem if file else f"{origin['preset']}-sweep"
     path = Path(base.run_dir or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    return design(base, merge(table.asked, said)), path
+    return design(base, merge(table.asked, said), _graft(table.graft, file, args)), path
+
+
+def _graft(told: Plan | str | None, file: Path | None, args: argparse.Namespace) -> Plan | None:
+    """What all lanes begin from: as a flag says, else as the file does, from where that lies."""
+    if args.graft is not None:
+        return asked_for(args.graft, args.graft_policy, args.graft_lane)[0]
+    if args.graft_policy or args.graft_lane:
+        raise ConfigError("--graft-policy and --graft-lane go with --graft; name a run or a sweep there")
+    here = (file or Path()).parent
+    return located(told, here) if isinstance(told, Plan) else asked_for(str(here / told))[0] if told else None
 
 
 def _sweep(sweep: Sweep, path: Path, dry_run: bool) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.cli import guarded, parse_changes, parse_config
+from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import launch
+from lepton_jax.engine.origin import Origin
+from lepton_jax.scale.pick import pick
+from lepton_jax.transfer.asking import Plan, asked_for
 
 _PROG = "python -m lepton_jax.train"
 
@@ -18,25 +22,61 @@ def main(argv: list[str]) -> None:
     """Parses, trains, says where the run is."""
     first = argparse.ArgumentParser(prog=_PROG, add_help=False, allow_abbrev=False)
     first.add_argument("--resume", type=Path, metavar="RUN")
+    first.add_argument("--graft", metavar="RUN | PLAN.toml")
+    first.add_argument("--graft-policy")
+    first.add_argument("--graft-lane")
     known, flags = first.parse_known_args(argv)
     if known.resume is not None:
+        if known.graft:
+            raise ConfigError(f"--graft {known.graft}: a run goes on from what it began with; leave --graft away")
         _go_on(known.resume, flags)
         return
     config, origin = parse_config(
         flags,
         _PROG,
         "Train a deep Q-network; by default on small mazes, in a minute. --resume RUN goes on with a run that was "
-        "stopped, or with --total-steps extends one that has ended.",
+        "stopped, or with --total-steps extends one that has ended. --graft RUN begins with the network of another "
+        "run, and a new head where shapes differ; with --graft-policy best, --graft-lane 3; --graft PLAN.toml by "
+        "rules, see lepton_jax.graft.",
     )
     if not config.run_dir:
         name = origin["preset"] if origin["lane"] is None else f"lane{origin['lane']}"
         name = f"runs/{name}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
         config = dataclasses.replace(config, run_dir=name)
-    _train(launch.begin(config), origin)
+    plan = _plan(known, origin)
+    begins = None if plan is None else _origin(*plan, config)
+    _train(launch.begin(config, begins), origin | {"graft": known.graft})
+
+
+def _plan(known: argparse.Namespace, origin: dict[str, Any]) -> tuple[Plan, str] | None:
+    """What the run is to be grafted from, and what messages call that; None: it begins at random."""
+    if known.graft is not None:
+        return asked_for(known.graft, known.graft_policy, known.graft_lane)
+    if known.graft_policy or known.graft_lane:
+        raise ConfigError("--graft-policy and --graft-lane go with --graft RUN; name a run or a sweep there")
+    graft = pick(Path(origin["config"]), origin["lane"]).graft if origin["lane"] is not None else None
+    return None if graft is None else (graft, f"graft of {origin['config']}")
+
+
+def _origin(plan: Plan, name: str, config: Config) -> Origin:
+    from lepton_jax.report.graft_table import lines  # jax from here on
+    from lepton_jax.transfer.graft import make_graft
+
+    graft = make_graft(plan, config, name)
+    if config.display != "quiet":
+        print("\n".join(lines(graft)))
+    return graft.origin()
+
+
+def _replan(path: Path, config: Config) -> Origin:
+    from lepton_jax.transfer.graft import replan
+
+    return replan(path, config)
 
 
 def _go_on(path: Path, flags: list[str]) -> None:
-    start = launch.go_on(path, lambda config: parse_changes(flags, _PROG, config, f"Go on with {path}."))
+    ask = lambda config: parse_changes(flags, _PROG, config, f"Go on with {path}.")
+    start = launch.go_on(path, ask, _replan)
     if start.finished:
         print(f"{path} has ended; --total-steps extends it", end="; ")
         _say(path)

@@ -39,7 +39,8 @@ class Agent(NamedTuple):
     mean of a gradient over all devices that learn together; every agent must apply it before its optimiser.
     """
 
-    init: Callable[..., Any]  # (key, observation spec, num_actions, hypers) -> agent state
+    # (key, observation spec, num_actions, hypers, Given or None: what it begins with) -> agent state
+    init: Callable[..., Any]
     carry: Callable[[int], Any]  # (B) -> carry of B environments: recurrence, exploration; () if none
     q_values: Callable[..., Any]  # (agent state, carry, observation, first) -> (float32 (B, A), carry)
     act: Callable[..., Any]  # (agent state, carry, observation, first, key, epsilon) -> (int32 (B,), carry)

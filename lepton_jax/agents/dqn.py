@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.agents import losses, optimizer, sequences
+from lepton_jax.agents import adapters, losses, optimizer, sequences
 from lepton_jax.agents.agent import Agent, Batch, Sequence
 from lepton_jax.agents.networks import QFunction
+from lepton_jax.agents.training import AS_USUAL, Given, Training, begin, guidance
 from lepton_jax.config import AgentConfig
 
 
@@ -22,21 +23,30 @@ class DQNState(NamedTuple):
     target: Any  # target network, the same tree
     opt_state: Any
     steps: jax.Array  # int32 (): gradient steps taken
+    source: Any = ()  # of a graft that the loss looks back at: the parameters it began with
 
 
-def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
-    """A DQN. ``agent`` is static; scalars come in as hypers.
+def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0, training: Training = AS_USUAL) -> Agent:
+    """A DQN. ``agent`` and ``training`` are static; scalars come in as hypers.
 
     Without memory in ``q`` it learns from transitions; with memory from sequences, whose first ``burn_in`` steps only
     bring the memory to where it would be.
     """
+    q = adapters.adapted(q, training)
     recurrent, (q_values, act) = sequences.remembers(q), sequences.acting(q)
 
-    def init(key: jax.Array, observation: jax.ShapeDtypeStruct, num_actions: int, hypers: Any) -> DQNState:
+    def init(
+        key: jax.Array,
+        observation: jax.ShapeDtypeStruct,
+        num_actions: int,
+        hypers: Any,
+        given: Given | None = None,
+    ) -> DQNState:
         del num_actions
-        params = q.init(key, observation)
+        params, source = begin(training, q.init(key, observation), given)
         # Copied, not shared: the engine donates its state, and a buffer can be given away only once.
-        return DQNState(params, jax.tree.map(jnp.copy, params), optimizer.init(agent, hypers, params), jnp.int32(0))
+        target, opt_state = jax.tree.map(jnp.copy, params), optimizer.init(agent, training, hypers, params)
+        return DQNState(params, target, opt_state, jnp.int32(0), source)
 
     def forward(params: Any, observation: jax.Array) -> jax.Array:
         return q.unroll(params, (), observation[None], jnp.zeros((1, observation.shape[0]), bool))[0][0]
@@ -63,7 +73,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         next_value = jax.vmap(value_of, (0, 0, None))(next_online, next_target, hypers)
         reward = reward_of(b.reward, lambda: forward(target, b.observation), b.action, hypers)
         errors = jax.vmap(losses.td_error)(values, b.action, reward, b.discount, next_value)
-        return jnp.mean(losses.size_of(errors, agent.loss, hypers.huber_delta)), jnp.mean(values)
+        return jnp.mean(losses.size_of(errors, agent.loss, hypers.huber_delta)), values
 
     def sequence_loss(params: Any, target: Any, s: Sequence, hypers: Any) -> tuple[jax.Array, jax.Array]:
         after = lambda params: sequences.after(q, jax.lax.stop_gradient(params), s, burn_in)
@@ -75,7 +85,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         reward = reward_of(s.reward, lambda: target_values, s.action, hypers)
         goal = sequences.q_lambda(s, reward, next_value, hypers.lam)
         errors = jax.lax.stop_gradient(goal) - sequences.chosen(values, s.action)
-        return jnp.mean(losses.size_of(errors, agent.loss, hypers.huber_delta)), jnp.mean(values)
+        return jnp.mean(losses.size_of(errors, agent.loss, hypers.huber_delta)), values
 
     loss: Callable[..., tuple[jax.Array, jax.Array]] = sequence_loss if recurrent else transition_loss
 
@@ -87,9 +97,14 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         average: Callable[[Any], Any] = lambda tree: tree,
     ) -> tuple[DQNState, None, dict[str, jax.Array]]:
         del key
-        measure = lambda params: loss(params, state.target, batch, hypers)
+
+        def measure(params: Any) -> tuple[jax.Array, jax.Array]:
+            value, values = loss(params, state.target, batch, hypers)
+            teacher = lambda: forward(state.source, batch.observation)
+            return value + guidance(training, params, state.source, state.steps, values, teacher), jnp.mean(values)
+
         params, opt_state, metrics = optimizer.step(
-            agent, hypers, measure, state.params, state.opt_state, state.steps, average
+            agent, training, hypers, measure, state.params, state.opt_state, state.steps, average
         )
         steps = state.steps + 1
         if agent.target == "polyak":
@@ -98,7 +113,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         else:
             copy = steps % agent.target_period == 0
             target = jax.tree.map(lambda t, p: jnp.where(copy, p, t), state.target, params)
-        return DQNState(params, target, opt_state, steps), None, metrics
+        return DQNState(params, target, opt_state, steps, state.source), None, metrics
 
     return Agent(
         init=init,
@@ -109,6 +124,6 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0) -> Agent:
         learns_from="sequences" if recurrent else "transitions",
         metrics=optimizer.METRICS,
         exact=not (recurrent or agent.munchausen),
-        policy=lambda state: state.params,
-        with_policy=lambda state, params: state._replace(params=params),
+        policy=lambda state: adapters.merged(state.params),
+        with_policy=lambda state, policy: state._replace(params=adapters.worn(state.params, policy)),
     )

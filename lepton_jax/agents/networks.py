@@ -263,3 +263,11 @@ def make_q(net: NetConfig, num_actions: int, marker: int | None = None) -> QFunc
         return network.init(key, carry(1), blank, jnp.ones((1, 1), bool))
 
     return QFunction(init, carry, network.apply)
+
+
+def layer_of(name: str) -> tuple[bool, bool, bool, int]:
+    """Which layer a leaf belongs to, by its name: layers compare from the input to the output."""
+    *modules, _ = name.split("/")
+    number = modules[-1].rpartition("_")[2] if modules else ""
+    dense = any(module.startswith("MLP_") for module in modules)
+    return "head" in modules, "cell" in modules, dense, int(number) if number.isdigit() else 0

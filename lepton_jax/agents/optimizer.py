@@ -1,4 +1,4 @@
-"""One gradient step, for every agent the same: schedule, clipping, Adam, decoupled weight decay."""
+"""One gradient step, for every agent the same: schedule, clipping, Adam, decoupled weight decay; leaf by leaf."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.agents import explore
+from lepton_jax.agents.training import FROZEN, Training, Treatment, treatments
 from lepton_jax.config import AgentConfig
 
 METRICS = ("loss", "q_mean", "grad_norm")
 
 
-def init(agent: AgentConfig, hypers: Any, params: Any) -> Any:
+def init(agent: AgentConfig, training: Training, hypers: Any, params: Any) -> Any:
     """The optimiser's state before the first step."""
-    return _chain(agent, hypers, jnp.float32(0)).init(params)
+    return _chain(agent, training, hypers, jnp.int32(0), params).init(params)
 
 
 def step(
     agent: AgentConfig,
+    training: Training,
     hypers: Any,
     loss: Callable[..., tuple[jax.Array, jax.Array]],
     params: Any,
@@ -35,9 +37,8 @@ def step(
       Parameters, optimiser state, and ``METRICS``.
     """
     (value, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-    gradient = average(gradient)
-    chain = _chain(agent, hypers, _learning_rate(agent, hypers, steps))
-    updates, opt_state = chain.update(gradient, opt_state, params)
+    gradient = _moving(training, steps, average(gradient))
+    updates, opt_state = _chain(agent, training, hypers, steps, params).update(gradient, opt_state, params)
     metrics = {"loss": value, "q_mean": q_mean, "grad_norm": optax.tree.norm(gradient)}
     return optax.apply_updates(params, updates), opt_state, metrics
 
@@ -49,12 +50,59 @@ def _learning_rate(agent: AgentConfig, hypers: Any, steps: jax.Array) -> jax.Arr
     return schedule(steps, hypers.lr, hypers.lr_end, hypers.lr_horizon)
 
 
-def _chain(agent: AgentConfig, hypers: Any, learning_rate: jax.Array) -> optax.GradientTransformation:
+def _moving(training: Training, steps: jax.Array, gradient: Any) -> Any:
+    """The gradient by the leaves that move now, and zeros: others count in no norm, and what leads to them is not
+    computed."""
+    if training.uniform:
+        return gradient
+
+    def masked(treatment: Treatment, leaf: jax.Array) -> jax.Array:
+        if treatment.frozen:
+            return jnp.zeros_like(leaf)
+        return jnp.where(steps >= treatment.thaw, leaf, 0.0) if treatment.thaw else leaf
+
+    return jax.tree.map(masked, treatments(training, gradient), gradient, is_leaf=_is_treatment)
+
+
+def _chain(
+    agent: AgentConfig, training: Training, hypers: Any, steps: jax.Array, params: Any
+) -> optax.GradientTransformation:
     # Made anew inside the traced step, so that every magnitude can be a tracer; the state has the same form each time.
     scale = optax.scale_by_radam if agent.optimizer == "radam" else optax.scale_by_adam
-    return optax.chain(
-        optax.clip_by_global_norm(hypers.max_grad_norm),
-        scale(eps=hypers.adam_eps),
-        optax.add_decayed_weights(hypers.weight_decay),
-        optax.scale_by_learning_rate(learning_rate),
-    )
+    rate = _learning_rate(agent, hypers, steps)
+    clip = optax.clip_by_global_norm(hypers.max_grad_norm)
+
+    def descent(factor: float) -> tuple[optax.GradientTransformation, ...]:
+        return (
+            scale(eps=hypers.adam_eps),
+            optax.add_decayed_weights(hypers.weight_decay),
+            optax.scale_by_learning_rate(rate if factor == 1.0 else factor * rate),
+        )
+
+    if training.uniform:
+        return optax.chain(clip, *descent(1.0))
+    each = treatments(training, params)
+    groups = {one.group: one for one in jax.tree.leaves(each, is_leaf=_is_treatment)}
+    parts = {
+        name: optax.set_to_zero() if name == FROZEN else _from(one.thaw, steps, optax.chain(*descent(one.factor)))
+        for name, one in groups.items()
+    }
+    labels = jax.tree.map(lambda one: one.group, each, is_leaf=_is_treatment)
+    return optax.chain(clip, optax.partition(parts, labels))
+
+
+def _from(start: int, steps: jax.Array, inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """``inner`` from gradient step ``start`` on; before, nothing moves, and the moments do not age."""
+    if not start:
+        return inner
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        moved, after = inner.update(updates, state, params)
+        pick = lambda new, old: jnp.where(steps >= start, new, old)
+        return jax.tree.map(lambda leaf: pick(leaf, jnp.zeros_like(leaf)), moved), jax.tree.map(pick, after, state)
+
+    return optax.GradientTransformation(inner.init, update)
+
+
+def _is_treatment(node: Any) -> bool:
+    return isinstance(node, Treatment)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.agents import losses, optimizer, sequences
+from lepton_jax.agents import adapters, losses, optimizer, sequences
 from lepton_jax.agents.agent import Agent, Sequence
 from lepton_jax.agents.networks import QFunction
+from lepton_jax.agents.training import AS_USUAL, Given, Training, begin, guidance
 from lepton_jax.config import AgentConfig
 
 
@@ -20,6 +21,7 @@ class PQNState(NamedTuple):
     params: Any
     opt_state: Any
     steps: jax.Array  # int32 (): gradient steps taken
+    source: Any = ()  # of a graft that the loss looks back at: the parameters it began with
 
 
 class Lesson(NamedTuple):
@@ -32,18 +34,25 @@ class Lesson(NamedTuple):
     carry: Any  # (M, ...)
 
 
-def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
-    """A PQN. ``agent`` is static; scalars come in as hypers.
+def make_pqn(q: QFunction, agent: AgentConfig, training: Training = AS_USUAL) -> Agent:
+    """A PQN. ``agent`` and ``training`` are static; scalars come in as hypers.
 
     The returns of a rollout are taken once, with the parameters that played it; then come ``epochs`` passes over all
     of it in ``minibatches`` shuffled parts: transitions, or with memory in ``q`` whole environments.
     """
+    q = adapters.adapted(q, training)
     recurrent, (q_values, act) = sequences.remembers(q), sequences.acting(q)
 
-    def init(key: jax.Array, observation: jax.ShapeDtypeStruct, num_actions: int, hypers: Any) -> PQNState:
+    def init(
+        key: jax.Array,
+        observation: jax.ShapeDtypeStruct,
+        num_actions: int,
+        hypers: Any,
+        given: Given | None = None,
+    ) -> PQNState:
         del num_actions
-        params = q.init(key, observation)
-        return PQNState(params, optimizer.init(agent, hypers, params), jnp.int32(0))
+        params, source = begin(training, q.init(key, observation), given)
+        return PQNState(params, optimizer.init(agent, training, hypers, params), jnp.int32(0), source)
 
     def lesson_of(params: Any, s: Sequence, hypers: Any) -> Lesson:
         _, following = sequences.unroll(q, params, s)
@@ -53,10 +62,13 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
             return lesson
         return jax.tree.map(lambda leaf: leaf.reshape(1, -1, *leaf.shape[2:]), lesson)
 
-    def loss(params: Any, lesson: Lesson, hypers: Any) -> tuple[jax.Array, jax.Array]:
-        values, _ = q.unroll(params, lesson.carry, lesson.observation, lesson.first)
+    def loss(params: Any, state: PQNState, lesson: Lesson, hypers: Any) -> tuple[jax.Array, jax.Array]:
+        of = lambda params: q.unroll(params, lesson.carry, lesson.observation, lesson.first)[0]
+        values = of(params)
         error = lesson.goal - sequences.chosen(values, lesson.action)
-        return jnp.mean(losses.size_of(error, agent.loss, hypers.huber_delta)), jnp.mean(values)
+        value = jnp.mean(losses.size_of(error, agent.loss, hypers.huber_delta))
+        more = guidance(training, params, state.source, state.steps, values, lambda: of(state.source))
+        return value + more, jnp.mean(values)
 
     def learn(
         state: PQNState,
@@ -72,11 +84,11 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
             along = lambda leaf: jnp.take(leaf, chosen, axis=1, mode="clip")
             mine = jax.tree.map(along, lesson._replace(carry=()))
             carry = jax.tree.map(lambda leaf: jnp.take(leaf, chosen, axis=0, mode="clip"), lesson.carry)
-            measure = lambda params: loss(params, mine._replace(carry=carry), hypers)
+            measure = lambda params: loss(params, state, mine._replace(carry=carry), hypers)
             params, opt_state, metrics = optimizer.step(
-                agent, hypers, measure, state.params, state.opt_state, state.steps, average
+                agent, training, hypers, measure, state.params, state.opt_state, state.steps, average
             )
-            return PQNState(params, opt_state, state.steps + 1), metrics
+            return PQNState(params, opt_state, state.steps + 1, state.source), metrics
 
         def epoch(state: PQNState, key: jax.Array) -> tuple[PQNState, dict[str, jax.Array]]:
             # One sort of random words: jax.random.permutation sorts several times, against ties that do no harm here.
@@ -95,6 +107,6 @@ def make_pqn(q: QFunction, agent: AgentConfig) -> Agent:
         learns_from="rollout",
         metrics=optimizer.METRICS,
         exact=not recurrent,
-        policy=lambda state: state.params,
-        with_policy=lambda state, params: state._replace(params=params),
+        policy=lambda state: adapters.merged(state.params),
+        with_policy=lambda state, policy: state._replace(params=adapters.worn(state.params, policy)),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.config import ConfigError
+from lepton_jax.settings import parse_toml
 
 _LOCK = ".lock"
 
@@ -22,6 +23,7 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self.config = path / "config.toml"
+        self.graft = path / "graft.toml"
         self.manifest = path / "manifest.json"
         self.summary = path / "summary.json"
         self.policies = path / "policy"
@@ -85,6 +87,7 @@ class RunFolder:
     def discard(self) -> None:
         """Takes back ``new``: for a run that was refused before its first step."""
         self.config.unlink(missing_ok=True)
+        self.graft.unlink(missing_ok=True)
         (self.path / _LOCK).unlink(missing_ok=True)
         if self._made:
             self.path.rmdir()
@@ -122,6 +125,20 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
         self._lock = lock
+
+
+def read_toml(path: Path, expected: str = "a TOML file, such as config.toml of a run folder") -> dict[str, Any]:
+    """Reads a TOML file; ConfigError if it cannot be read or is not TOML."""
+    return parse_toml(read_text(path, expected), str(path))
+
+
+def read_text(path: Path, expected: str) -> str:
+    """Reads a text file; ConfigError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise ConfigError(f"{path}: {reason}; expected {expected}") from None
 
 
 def resume_command(folder: Path) -> str:

@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import integrity
-from lepton_jax.engine.folder import RunFolder, put
+from lepton_jax.engine.folder import RunFolder, put, resume_command
 from lepton_jax.engine.integrity import CheckpointError
+from lepton_jax.engine.origin import Origin
 from lepton_jax.settings import differences, overlay, parse_toml, to_toml
 from lepton_jax.validate import validate
 
 # What does not change the numbers of a run may change when it goes on; its length may where schedules allow.
 _FREE = ("display", "total_steps", "schedule_steps")
 _FREE_SECTION = "checkpoint."
+
+Replan = Callable[[Path, Config], Origin]  # (file of a plan, settings of the run) -> what it begins from
 
 
 class Launch(NamedTuple):
@@ -29,26 +32,34 @@ class Launch(NamedTuple):
     notes: Sequence[str] = ()  # what a person should know
     finished: bool = False  # nothing is left to do
     new: bool = False  # the folder was made for it
+    origin: Origin | None = None  # what the run begins, or has begun, from; None: random numbers
 
 
-def begin(config: Config) -> Launch:
+def begin(config: Config, origin: Origin | None = None) -> Launch:
     """Makes the folder of a new run. An empty ``run_dir`` is filled in: runs/SEED-TIME.
+
+    Args:
+      config: its settings.
+      origin: what it begins from; None: random numbers.
 
     Raises:
       ConfigError: a setting cannot be used, or the folder is in use or not empty.
     """
     config = validate(config)
     folder = RunFolder.new(Path(config.run_dir or f"runs/s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    if origin is not None:
+        put(folder.graft, origin.plan)
     put(folder.config, runnable(config))  # at once, so that a run can be resumed whenever it is killed
-    return Launch(folder, config, new=True)
+    return Launch(folder, config, new=True, origin=origin)
 
 
-def go_on(path: Path, ask: Callable[[Config], Config] = lambda config: config) -> Launch:
+def go_on(path: Path, ask: Callable[[Config], Config] = lambda config: config, replan: Replan | None = None) -> Launch:
     """Finds the newest intact checkpoint of the run in ``path`` and settles the settings.
 
     Args:
       path: the run's folder.
       ask: from the settings the run has to those it is to go on with.
+      replan: makes the origin of a run that was stopped before its first checkpoint from its graft.toml.
 
     Raises:
       ConfigError: no run there, another process writes it, or a setting was changed that cannot be.
@@ -56,7 +67,7 @@ def go_on(path: Path, ask: Callable[[Config], Config] = lambda config: config) -
     """
     folder = RunFolder.existing(path)
     try:
-        return _go_on(folder, ask)
+        return _go_on(folder, ask, replan)
     except BaseException:
         folder.release()
         raise
@@ -67,7 +78,7 @@ def runnable(config: Config) -> str:
     return to_toml(dataclasses.replace(config, run_dir=""))
 
 
-def _go_on(folder: RunFolder, ask: Callable[[Config], Config]) -> Launch:
+def _go_on(folder: RunFolder, ask: Callable[[Config], Config], replan: Replan | None) -> Launch:
     saved = folder.saved()
     point, problems = integrity.newest_intact(saved)
     if saved and point is None:
@@ -101,7 +112,20 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config]) -> Launch:
     if not finished:
         integrity.set_aside(saved[: saved.index(point) if point else 0])
         put(folder.config, runnable(config))
-    return Launch(folder, config, point, notes, finished)
+    origin = None if finished else _origin(folder, config, point, replan)
+    return Launch(folder, config, point, notes, finished, origin=origin)
+
+
+def _origin(folder: RunFolder, config: Config, point: Path | None, replan: Replan | None) -> Origin | None:
+    """What the run began from: as its checkpoint says; before the first one as its plan says."""
+    if point is not None:
+        about = integrity.describe(point).get("graft")
+        return None if about is None else Origin(about["plan"], about)
+    if not folder.graft.is_file():
+        return None
+    if replan is None:
+        raise ConfigError(f"{folder.graft}: the run begins from a graft; go on with: {resume_command(folder.path)}")
+    return replan(folder.graft, config)
 
 
 def _settle(before: Config, asked: Config, folder: RunFolder) -> Config:

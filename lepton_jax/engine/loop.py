@@ -80,6 +80,16 @@ def train(moment: Moment, parts: Parts) -> Moment:
     return _Loop(parts).run(moment)
 
 
+def judge_first(moment: Moment, parts: Parts) -> Moment:
+    """Validates and logs a policy that has not been trained yet, as log point 0; it is the first best one."""
+    validation = parts.validate(on_one(moment.state.agent_state))
+    event = Event(0, parts.shape.points, 0, 0, parts.shape.iterations * parts.shape.steps, 0.0, {}, validation, None)
+    parts.record.append(event)
+    for observer in parts.observers:
+        observer.update(event)
+    return moment._replace(progress=moment.progress._replace(best_score=score_of(validation)))
+
+
 class _Loop:
     def __init__(self, parts: Parts):
         self._parts = parts

@@ -12,7 +12,7 @@ from lepton_jax.engine.folder import Journal, RunFolder
 
 
 class Event(NamedTuple):
-    """The state of a run at a log point."""
+    """The state of a run at a log point. At point 0, which grafted runs have, nothing has been trained yet."""
 
     number: int  # log points reached
     of: int  # log points of the run
@@ -20,9 +20,9 @@ class Event(NamedTuple):
     env_steps: int
     of_env_steps: int
     seconds: float  # of training so far, compile and evaluation apart
-    metrics: dict[str, float]  # since the log point before; reproducible
+    metrics: dict[str, float]  # since the log point before, {} at point 0; reproducible
     validation: dict[str, float]  # of the policy; reproducible
-    latest: Callable[[], tuple[Any, int, float]]  # observation, action, reward of environment 0 at the last step
+    latest: Callable[[], tuple[Any, int, float]] | None  # observation, action, reward of environment 0, last step taken
 
 
 class Observer(Protocol):

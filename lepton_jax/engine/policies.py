@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lepton_jax.config import Config, ConfigError
-from lepton_jax.engine.folder import RunFolder, resume_command
-from lepton_jax.engine.integrity import CheckpointError, newest_intact, verify
-from lepton_jax.settings import overlay, parse_toml
+from lepton_jax.engine.folder import RunFolder, read_toml, resume_command
+from lepton_jax.engine.integrity import CheckpointError, describe, newest_intact, verify
+from lepton_jax.settings import overlay
 from lepton_jax.validate import validate
 
 
@@ -28,16 +29,32 @@ def read_run(folder: Path) -> Config:
         raise ConfigError(
             f"{folder} is no run folder: it has no config.toml; expected what python -m lepton_jax.train has left"
         )
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        raise ConfigError(f"{file}: {reason}; expected a TOML file") from None
-    return validate(overlay(Config(), parse_toml(text, str(file)), str(file)))
+    return validate(overlay(Config(), read_toml(file, "a TOML file"), str(file)))
 
 
-def find_policy(folder: RunFolder, policy: str) -> Place:
+def newest(saved: Sequence[Path], whole: bool = True) -> tuple[Path | None, list[str]]:
+    """``newest_intact``; not ``whole``: the description alone is compared with its sum, and no array is read."""
+    if whole:
+        return newest_intact(saved)
+    problems = []
+    for folder in saved:
+        try:
+            describe(folder)
+        except CheckpointError as error:
+            problems.append(str(error))
+        else:
+            return folder, problems
+    return None, problems
+
+
+def find_policy(folder: RunFolder, policy: str, whole: bool = True) -> Place:
     """Where the policy ``best``, ``final`` or ``latest`` of a run lies; latest is that of the newest checkpoint.
+
+    Args:
+      folder: of the run.
+      policy: its name.
+      whole: compare all files of the checkpoint with their sums; False for who reads some leaves, which are compared
+        then, and wants no others read.
 
     Raises:
       ConfigError: the run has no such policy yet.
@@ -45,7 +62,7 @@ def find_policy(folder: RunFolder, policy: str) -> Place:
     """
     if folder.policy(policy).is_dir():
         try:
-            verify(folder.policy(policy))
+            (verify if whole else describe)(folder.policy(policy))
         except CheckpointError as error:
             intact, _ = newest_intact(folder.saved())
             hope = f"; the newest intact checkpoint is {intact}: look at --policy latest" if intact else ""
@@ -56,7 +73,7 @@ def find_policy(folder: RunFolder, policy: str) -> Place:
             f"{folder.path} holds no final policy: the run has not ended; look at --policy latest or best, or go on "
             f"with it: {resume_command(folder.path)}"
         )
-    point, problems = newest_intact(folder.saved())
+    point, problems = newest(folder.saved(), whole)
     if problems and point is None:
         raise CheckpointError("; ".join(problems))
     if point is None:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent
+from lepton_jax.agents.training import Given
 from lepton_jax.config import Config, Hypers
 from lepton_jax.engine import replay, shard
 from lepton_jax.engine.learning import make_learning
@@ -73,9 +74,12 @@ class Program(NamedTuple):
     """The compiled half of a run, and the functions it is made of, which lanes run in their own way."""
 
     shape: Shape
-    init: jax.stages.Wrapped  # (key, level_key, hypers) -> State, warmed up
+    # (key, level_key, hypers, Given or None: what the network begins with) -> State, warmed up
+    init: jax.stages.Wrapped
     chunk: jax.stages.Wrapped  # (State, hypers, int32 () segments to run) -> State; donates its State
-    begin: Callable[..., State]  # (key, level_key, hypers, worlds, clock) -> State, warmed up, born at that clock
+    begin: Callable[
+        ..., State
+    ]  # (key, level_key, hypers, given, worlds, clock) -> State, warmed up, born at that clock
     refresh: Callable[..., Any]  # (worlds, level_key, clock) -> worlds of the segment that begins then
     segment: Callable[[State, Hypers], State]  # over the worlds there are
 
@@ -209,7 +213,9 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             sums={name: state.sums[name] + value for name, value in new.items()}, bad=jnp.minimum(state.bad, bad)
         )
 
-    def begin(key: jax.Array, level_key: jax.Array, hypers: Hypers, worlds: Any, clock: jax.Array) -> State:
+    def begin(
+        key: jax.Array, level_key: jax.Array, hypers: Hypers, given: Given | None, worlds: Any, clock: jax.Array
+    ) -> State:
         hypers = strong(hypers)
         agent_key, env_key, warm_key, run_key = jax.random.split(key, 4)
         env_key = own_keys(env_key, jnp.int32(0), 1)[0]
@@ -221,7 +227,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             env_state=env.reset(env_key, worlds, envs, hypers),
             first=jnp.ones(envs, bool),
             ring=(),
-            agent_state=agent.init(agent_key, env.observation, env.num_actions, hypers),
+            agent_state=agent.init(agent_key, env.observation, env.num_actions, hypers, given),
             carry=agent.carry(envs),
             key=run_key,
             sums={name: jnp.float32(0) for name in (*agent.metrics, "epsilon", *TOTALS)},
@@ -238,8 +244,8 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
 
         return jax.lax.scan(warm, state, jnp.arange(shape.warmup))[0]
 
-    def init(key: jax.Array, level_key: jax.Array, hypers: Hypers) -> State:
-        return begin(key, level_key, hypers, env.worlds(level_key), jnp.int32(0))
+    def init(key: jax.Array, level_key: jax.Array, hypers: Hypers, given: Given | None) -> State:
+        return begin(key, level_key, hypers, given, env.worlds(level_key), jnp.int32(0))
 
     def chunk(state: State, hypers: Hypers, segments: jax.Array) -> State:
         hypers = strong(hypers)
@@ -252,9 +258,10 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
 
     own = {"env_state", "first", "ring", "carry"}
     layout = State._make(OWN if name in own else SHARED for name in State._fields)
-    init_ = shard.spread(init, shards, (SHARED, SHARED, SHARED), layout)
+    init_ = shard.spread(init, shards, (SHARED,) * 4, layout)
     chunk_ = shard.spread(chunk, shards, (layout, SHARED, SHARED), layout)
-    return Program(shape, jax.jit(init_), jax.jit(chunk_, donate_argnums=0), begin, refresh, segment)
+    begin_ = lambda key, level_key, hypers, given=None: init_(key, level_key, hypers, given)
+    return Program(shape, jax.jit(begin_), jax.jit(chunk_, donate_argnums=0), begin, refresh, segment)
 
 
 def read_metrics(state: State, segments: int) -> dict[str, float]:

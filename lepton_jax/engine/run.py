@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lepton_jax.agents.training import AS_USUAL, Given, Training
 from lepton_jax.config import Config, ConfigError, Hypers
 from lepton_jax.engine import checkpoint, manifest
 from lepton_jax.engine.evaluation import Evaluator
@@ -18,9 +19,10 @@ from lepton_jax.engine.folder import put, resume_command
 from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
 from lepton_jax.engine.launch import Launch, begin, runnable
-from lepton_jax.engine.loop import Moment, Parts, Progress, train
+from lepton_jax.engine.loop import Moment, Parts, Progress, judge_first, train
 from lepton_jax.engine.memory import Size, refuse_oversized, size_of
 from lepton_jax.engine.metrics import RECORDED, Observer, Record, to_json
+from lepton_jax.engine.origin import Origin
 from lepton_jax.engine.program import Program, Shape, State, make_hypers, make_program
 from lepton_jax.engine.setup import Setup, level_set, make_setup, prepare_jax
 from lepton_jax.engine.shard import on_one
@@ -72,10 +74,13 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
     folder, config, point = launch.folder, launch.config, launch.point
     folder.summary.unlink(missing_ok=True)
     prepare_jax(config)
-    setup = make_setup(config)
+    origin = launch.origin
+    training = AS_USUAL if origin is None else Training.from_json(origin.about["training"])
+    setup = make_setup(config, training)
     program = make_program(config, setup.env, setup.agent, setup.shards)
     shape, hypers = program.shape, make_hypers(config, program.shape)
-    ready = _prepare(config, program, hypers, setup, point)
+    given, graft = _graft(origin)
+    ready = _prepare(config, program, hypers, setup, point, given)
     evaluator = Evaluator(setup.env, setup.agent, hypers)
     validation = level_set(config, "validation", config.eval.validation_levels)
     test = level_set(config, "test", config.eval.test_levels)
@@ -84,7 +89,8 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
     facts["levels"] |= {s.name: {"count": s.size, "sha256": s.fingerprint} for s in (validation, test)}
     iteration = ready.moment.progress.segments * shape.per_segment
     lineage = [*ready.lineage, {"iteration": iteration, "environment": facts["environment"], **about}]
-    put(folder.manifest, to_json(facts | {"lineage": lineage}, indent=2) + "\n")
+    facts |= {"lineage": lineage} | ({} if graft is None else {"graft": graft})
+    put(folder.manifest, to_json(facts, indent=2) + "\n")
     for observer in observers:
         for note in (*launch.notes, *manifest.changes(lineage)):
             observer.notice(note)
@@ -100,10 +106,12 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
         folder=folder,
         record=record,
         keeper=Keeper(folder, config.checkpoint, iteration),
-        about={"config": runnable(config), "lineage": lineage},
+        about={"config": runnable(config), "lineage": lineage} | ({} if graft is None else {"graft": graft}),
         observers=observers,
     )
-    moment = train(ready.moment, parts)
+    # What a graft is worth before any update: a run that begins at random is worth nothing then.
+    at_once = graft is not None and point is None
+    moment = train(judge_first(ready.moment, parts) if at_once else ready.moment, parts)
     record.flush()
 
     agent_state, progress = on_one(moment.state.agent_state), moment.progress
@@ -135,11 +143,21 @@ class _Ready(NamedTuple):
     size: Size
 
 
-def _prepare(config: Config, program: Program, hypers: Hypers, setup: Setup, point: Path | None) -> _Ready:
+def _graft(origin: Origin | None) -> tuple[Given | None, dict[str, Any] | None]:
+    """What the network begins with, and what the manifest says of it."""
+    if origin is None or origin.apply is None:
+        return None, None if origin is None else origin.about
+    given, read = origin.apply()
+    return given, origin.about | {"plan": origin.plan, "read": read}
+
+
+def _prepare(
+    config: Config, program: Program, hypers: Hypers, setup: Setup, point: Path | None, given: Given | None
+) -> _Ready:
     """Compiles, refuses a state that does not fit, and makes the first state or reads that of the checkpoint."""
     began = time.perf_counter()
     keys = jax.random.key(config.seed), jax.random.key(config.env.level_seed)
-    init = program.init.trace(*keys, hypers)
+    init = program.init.trace(*keys, hypers, given)
     like = init.out_info
     size = size_of(like)
     refuse_oversized(program.shape, size)
@@ -147,7 +165,7 @@ def _prepare(config: Config, program: Program, hypers: Hypers, setup: Setup, poi
     chunk = program.chunk.trace(like, hypers, jax.ShapeDtypeStruct((), np.int32)).lower().compile()
     seconds = time.perf_counter() - began
     if start is not None:
-        state = start(*keys, hypers)
+        state = start(*keys, hypers, given)
         moment = Moment(state, checkpoint.to_host(setup.agent.policy(on_one(state.agent_state))), Progress())
         return _Ready(moment, chunk, [], seconds, size)
     assert point is not None

@@ -14,6 +14,7 @@ from lepton_jax.agents.agent import Agent
 from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.agents.networks import make_q
 from lepton_jax.agents.pqn import make_pqn
+from lepton_jax.agents.training import AS_USUAL, Training
 from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine.shard import count_shards, prepare_devices, wanted_devices
 from lepton_jax.envs.maze import named, rules, suites, world
@@ -62,24 +63,24 @@ def prepare_jax(config: Config, devices: int = 0) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def make_setup(config: Config) -> Setup:
-    """Builds the parts that ``config``, already validated, describes.
+def make_setup(config: Config, training: Training = AS_USUAL) -> Setup:
+    """Builds the parts that ``config``, already validated, describes; its network is trained as ``training`` says.
 
     Raises:
       ConfigError: the world cannot be built: unknown, or with actions that are not discrete.
     """
     if config.env.id != MAZE:
-        return _generic(config)
+        return _generic(config, training)
     env_, spec = config.env, maze_spec(config.env)
-    training = world.Endless(env_.pool, env_.refresh_levels) if env_.levels == 0 else env_.levels
+    levels = world.Endless(env_.pool, env_.refresh_levels) if env_.levels == 0 else env_.levels
     maze_rules = make_rules(config)
     shards = count_shards(config)
-    env = world.make_env(maze_rules, env_.num_envs // shards, spec, training, env_.held_out)
-    agent = make_agent(config, env)
+    env = world.make_env(maze_rules, env_.num_envs // shards, spec, levels, env_.held_out)
+    agent = make_agent(config, env, training)
     return Setup(shards, env, agent, suites.describe(spec, env_.held_out))
 
 
-def make_agent(config: Config, env: VectorEnv) -> Agent:
+def make_agent(config: Config, env: VectorEnv, training: Training = AS_USUAL) -> Agent:
     """The agent of ``config`` for a world like ``env``.
 
     Raises:
@@ -97,8 +98,8 @@ def make_agent(config: Config, env: VectorEnv) -> Agent:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if config.agent.kind == "pqn":
-        return make_pqn(q, config.agent)
-    return make_dqn(q, config.agent, config.replay.burn_in)
+        return make_pqn(q, config.agent, training)
+    return make_dqn(q, config.agent, config.replay.burn_in, training)
 
 
 def takes(config: Config, given: jax.ShapeDtypeStruct, trained: jax.ShapeDtypeStruct) -> bool:
@@ -192,7 +193,7 @@ def _as_trained(config: Config, levels: Level, source: str) -> Level:
     return levels if has(levels.lava) or not env.lava else levels._replace(lava=np.zeros_like(levels.walls))
 
 
-def _generic(config: Config) -> Setup:
+def _generic(config: Config, training: Training) -> Setup:
     from lepton_jax.envs.gymnax import make_env  # imports gymnax: seconds
 
     try:
@@ -203,7 +204,7 @@ def _generic(config: Config) -> Setup:
         raise ConfigError(
             f"net.kind = 'conv' needs observations with three axes; {env.name} has {env.observation.shape}"
         )
-    agent = make_agent(config, env)
+    agent = make_agent(config, env, training)
     note = f"{env.name}: judged on {config.eval.episodes} episodes with fixed keys"
     return Setup(count_shards(config), env, agent, note)
 

@@ -43,7 +43,8 @@ class Plain(Quiet):
             print(line, flush=True)
 
     def update(self, event: Event) -> None:
-        print(f"{event.env_steps:>13,} steps  {figures(event)}  {left(event)} left", flush=True)
+        rest = f"  {left(event)} left" if event.number else "  before any update"
+        print(f"{event.env_steps:>13,} steps  {figures(event)}{rest}", flush=True)
 
     def end(self, summary: dict[str, Any] | None) -> None:
         if summary is not None:
@@ -58,7 +59,7 @@ class Bar(Plain):
         self._progress, self._task = live_bar("compiled, training ...")
 
     def update(self, event: Event) -> None:
-        text = f"{figures(event)}  {left(event)}"
+        text = f"{figures(event)}  {left(event)}" if event.number else f"{figures(event)}  before any update"
         self._progress.update(self._task, total=event.of, completed=event.number, description=text)
 
     def end(self, summary: dict[str, Any] | None) -> None:
@@ -71,6 +72,8 @@ class Epochs(Plain):
     """One transition an epoch, spelled out: what the agent saw, did and got."""
 
     def update(self, event: Event) -> None:
+        if event.latest is None:
+            return
         observation, action, reward = event.latest()
         one_hot = np.eye(max(4, action + 1), dtype=int)[action]
         print(f"Epoch {event.number}/{event.of}")
@@ -94,12 +97,14 @@ def headline(about: Mapping[str, Any]) -> list[str]:
 
 def figures(event: Event) -> str:
     """Speed, score, loss and epsilon in one line."""
-    speed = event.env_steps / event.seconds
     validation = event.validation
     if "success_rate" in validation:
         score = f"success {validation['success_rate']:.3f}"
     else:
         score = f"return {validation['mean_return']:.1f}"
+    if not event.number:
+        return score
+    speed = event.env_steps / event.seconds
     return f"{speed / 1e3:.0f} k/s  {score}  loss {event.metrics['loss']:.4f}  eps {event.metrics['epsilon']:.2f}"
 
 

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from lepton_jax.config import ConfigError
 from lepton_jax.scale.axes import METHODS, SETTINGS, Asked, Axis, Halving, Range, checked, demand, type_of
 from lepton_jax.settings import migrated, nearest
+from lepton_jax.transfer.asking import Plan
+from lepton_jax.transfer.asking import from_table as from_plan
 
 _PLAIN = ("seeds", "samples", "design_seed", "places", "pools")
-_KEYS = ("preset", "config", *_PLAIN, "grid", *METHODS, "points", "halving")
+_KEYS = ("preset", "config", "graft", *_PLAIN, "grid", *METHODS, "points", "halving")
 
 
 class Table(NamedTuple):
@@ -20,6 +22,7 @@ class Table(NamedTuple):
     preset: str | None
     config: str | None
     changes: dict[str, Any]  # nested, as in config.toml
+    graft: Plan | str | None = None  # what all lanes begin from; a text names a plan's file, or a source
 
 
 def from_table(table: Mapping[str, Any], source: str) -> Table:
@@ -50,7 +53,12 @@ def from_table(table: Mapping[str, Any], source: str) -> Table:
         **{key: table[key] for key in _PLAIN if key in table},
     )
     file, changes = (config, {}) if isinstance(config, str) else (None, config)
-    return Table(checked(asked, source), preset, file, migrated(changes, f"{source}: config"))
+    graft = table.get("graft")
+    demand(
+        graft is None or isinstance(graft, str | Mapping), f"{source}: graft = {graft!r}; expected a path or a table"
+    )
+    plan = from_plan(graft, f"{source}: graft") if isinstance(graft, Mapping) else graft
+    return Table(checked(asked, source), preset, file, migrated(changes, f"{source}: config"), plan)
 
 
 def from_flags(

@@ -14,6 +14,7 @@ from lepton_jax.engine.setup import LevelSet, Setup, level_set
 from lepton_jax.scale.design import Lane
 from lepton_jax.scale.lanes import Birth
 from lepton_jax.scale.lift import LANES, Lift, shardings
+from lepton_jax.transfer.graft import Grafts
 
 
 class Judged(NamedTuple):
@@ -34,8 +35,8 @@ class Case(NamedTuple):
 class Cases:
     """Makes the cases of lanes, in the host's memory, and lays them out by place on the devices."""
 
-    def __init__(self, lanes: tuple[Lane, ...], setup: Setup, shape: Shape, lift: Lift):
-        self._lanes, self._shape, self._lift = lanes, shape, lift
+    def __init__(self, lanes: tuple[Lane, ...], setup: Setup, shape: Shape, lift: Lift, grafts: Grafts | None):
+        self._lanes, self._shape, self._lift, self._grafts = lanes, shape, lift, grafts
         self._sets: dict[tuple[int, str], LevelSet] = {}
         self._known: dict[int, Case] = {}
         solve = setup.env.solve
@@ -55,7 +56,8 @@ class Cases:
         config = self._lanes[lane].config
         data = lambda seed: np.array(jax.random.key_data(jax.random.key(seed)))
         hypers = make_hypers(config, self._shape)
-        birth = Birth(data(config.seed), data(config.env.level_seed), Hypers(*map(np.float32, hypers)))
+        given = self._grafts.given(config) if self._grafts else None
+        birth = Birth(data(config.seed), data(config.env.level_seed), Hypers(*map(np.float32, hypers)), given)
         judged = {name: self._judged(config, hypers, name, size) for name, size in _sizes(config).items()}
         return Case(birth, **judged)
 

@@ -170,6 +170,8 @@ def _describe(sweep: Sweep, parts: Sequence[GroupPlan], path: Path, watchers: Se
         "groups": groups,
         "lineage": lineage,
     }
+    if parts[0].grafts is not None:
+        facts["graft"] = parts[0].grafts.about
     put(path / MANIFEST, to_json(facts, indent=2) + "\n")
     for note in manifest.changes(lineage):
         for watcher in watchers:

@@ -17,6 +17,8 @@ from lepton_jax.scale.asking import from_table
 from lepton_jax.scale.axes import LAST_SEED, Asked, Halving, checked, demand, shown, twice
 from lepton_jax.settings import differences, overlay, parse_toml, toml_value
 from lepton_jax.settings import to_toml as config_toml
+from lepton_jax.transfer.asking import Plan
+from lepton_jax.transfer.asking import to_toml as plan_toml
 from lepton_jax.validate import look_up, validate
 
 MOST_LANES = 2**16
@@ -41,10 +43,11 @@ class Sweep(NamedTuple):
     halving: Halving | None
     places: int  # lanes at once; 0 = automatic
     pools: str  # own: each lane its own levels; shared: one copy for all lanes of a group
+    graft: Plan | None = None  # what all lanes begin from; None: random numbers
 
 
-def design(base: Config, asked: Asked) -> Sweep:
-    """Builds all lanes: grid x samples x points x seeds.
+def design(base: Config, asked: Asked, graft: Plan | None = None) -> Sweep:
+    """Builds all lanes: grid x samples x points x seeds; ``graft`` is what they begin from.
 
     Raises:
       ConfigError: as ``checked``; what is asked for does not go together; or a lane's settings cannot be used.
@@ -66,7 +69,7 @@ def design(base: Config, asked: Asked) -> Sweep:
             Lane(len(lanes) + place, number, seed, point, dataclasses.replace(config, seed=seed))
             for place, seed in enumerate(seeds)
         ]
-    sweep = Sweep(tuple(lanes), knobs, base, asked.halving, asked.places or 0, asked.pools or "own")
+    sweep = Sweep(tuple(lanes), knobs, base, asked.halving, asked.places or 0, asked.pools or "own", graft)
     _check_common(sweep)
     return sweep
 
@@ -78,6 +81,7 @@ def to_toml(sweep: Sweep) -> str:
     if sweep.halving is not None:
         lines += ["\n[halving]", *(f"{name} = {value}" for name, value in sweep.halving._asdict().items())]
     lines += ["", config_toml(sweep.base, "config").rstrip()]
+    lines += ["", plan_toml(sweep.graft, "graft").rstrip()] if sweep.graft else []
     for lane in sweep.lanes[:: len(seeds)] if sweep.knobs else ():
         lines += ["\n[[points]]", *(f'"{name}" = {toml_value(value)}' for name, value in lane.knobs.items())]
     return "\n".join(lines) + "\n"
@@ -92,7 +96,9 @@ def from_text(text: str, source: str) -> Sweep:
     table = from_table(parse_toml(text, source), source)
     whole = table.preset is None and table.config is None
     demand(whole, f"{source}: expected all settings below [config], without preset or config file")
-    return design(overlay(Config(), table.changes, f"{source}: config"), table.asked)
+    demand(not isinstance(table.graft, str), f"{source}: graft = {table.graft!r}; expected a table with all its rules")
+    graft = None if isinstance(table.graft, str) else table.graft
+    return design(overlay(Config(), table.changes, f"{source}: config"), table.asked, graft)
 
 
 def difference(old: Sweep, new: Sweep) -> str | None:
@@ -106,6 +112,8 @@ def difference(old: Sweep, new: Sweep) -> str | None:
                 return f"lane {after.number}: {name} = {now!r}, begun with {was!r}"
     if old.knobs != new.knobs:
         return f"knobs: {', '.join(new.knobs) or 'none'}, begun with {', '.join(old.knobs) or 'none'}"
+    if old.graft != new.graft:
+        return "graft: another plan than that it was begun with"
     words = lambda value: shown(value._asdict()) if isinstance(value, Halving) else "none" if value is None else value
     for name in ("halving", "places", "pools"):
         was, now = getattr(old, name), getattr(new, name)

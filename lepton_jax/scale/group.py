@@ -116,6 +116,15 @@ class Group:
         if given := self.ledger.seat_waiting():
             self._machine.seat(given, self.ledger.running)
             _copy(self._machine.policies(), given, self._best)
+            if self._plan.grafts is not None:
+                self._judge_first(given)
+
+    def _judge_first(self, given: Places) -> None:
+        """What grafts are worth before any update, as log point 0; they are the first best policies."""
+        for place, figures in self._machine.judge("validation", given).items():
+            lane = given[place]
+            self._journals.evaluated(lane, 0, "validation", "current", figures)
+            self.ledger.seats[lane].best_score = score_of(figures)
 
     def _advance(self) -> None:
         """A chunk of every running lane."""
@@ -234,6 +243,7 @@ class Group:
             "score": None,
             "ledger": self.ledger.to_json(),
         }
+        about |= {"graft": self._plan.grafts.about} if self._plan.grafts else {}
         self._keeper.save(self._iteration, tree, about, self._journals.texts)
 
     def _newest(self) -> Path | None:

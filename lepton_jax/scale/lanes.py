@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.agents.training import Given
 from lepton_jax.config import Config, Hypers
 from lepton_jax.engine.evaluation import evaluate, evaluation_key, q_error
 from lepton_jax.engine.program import Program, Shape, State, make_program, strong
@@ -38,6 +39,7 @@ class Birth(NamedTuple):
     key: Any  # uint32 (2,): data of the run's key
     level_key: Any  # uint32 (2,): data of its levels' key
     hypers: Hypers  # float32 ()
+    given: Given | None = None  # what its network begins with, instead of random numbers
 
 
 MARKS: Any = Running._make((COMMON, LANES))
@@ -59,7 +61,7 @@ class Lanes(NamedTuple):
     sound: jax.stages.Wrapped  # (agent states) -> bool (W,): every number is finite
 
 
-def make_lanes(config: Config, setup: Setup, lift: Lift, shared: bool) -> Lanes:
+def make_lanes(config: Config, setup: Setup, lift: Lift, shared: bool, given: Given | None = None) -> Lanes:
     """The program of a group.
 
     Args:
@@ -67,13 +69,14 @@ def make_lanes(config: Config, setup: Setup, lift: Lift, shared: bool) -> Lanes:
       setup: its parts.
       lift: where lanes live and how they run.
       shared: whether one pool of levels serves all of them. It is refreshed by the clock of the group.
+      given: shapes of what each network begins with; None: random numbers.
     """
     program = make_program(config, setup.env, setup.agent)
     together = shared or lift.abreast
     none = Common(jnp.int32(0) if together else ())
     begin = lambda common, birth: _begin(program, setup.env, common, birth)
     one = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    birth = Birth(one, one, Hypers._make(jax.ShapeDtypeStruct((), jnp.float32) for _ in Hypers._fields))
+    birth = Birth(one, one, Hypers._make(jax.ShapeDtypeStruct((), jnp.float32) for _ in Hypers._fields), given)
     levels_of = lambda level_key: Common(jnp.int32(0), level_key, setup.env.worlds(level_key)) if shared else none
     level_key = jax.random.key(config.env.level_seed)
     like = jax.eval_shape(lambda birth: begin(levels_of(level_key), birth), birth)
@@ -113,8 +116,8 @@ def _begin(program: Program, env: VectorEnv, common: Common, birth: Birth) -> St
     key, level_key = (jax.random.wrap_key_data(data) for data in (birth.key, birth.level_key))
     clock = common.clock if _there(common.clock) else jnp.int32(0)
     if _there(common.level_key):
-        return _apart(program.begin(key, common.level_key, birth.hypers, common.worlds, clock), common)
-    return _apart(program.begin(key, level_key, birth.hypers, env.worlds(level_key), clock), common)
+        return _apart(program.begin(key, common.level_key, birth.hypers, birth.given, common.worlds, clock), common)
+    return _apart(program.begin(key, level_key, birth.hypers, birth.given, env.worlds(level_key), clock), common)
 
 
 def _segment(program: Program, lift: Lift, running: Running, hypers: Hypers, meant: Which) -> Running:

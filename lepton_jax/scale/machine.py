@@ -34,8 +34,9 @@ class Machine:
     def __init__(self, plan: GroupPlan, shared: bool):
         """``shared``: one pool of levels serves all lanes."""
         self._lift, self._agent = plan.lift, plan.setup.agent
-        self._lanes = make_lanes(plan.lanes[0].config, plan.setup, plan.lift, shared)
-        self._cases = Cases(plan.lanes, plan.setup, plan.shape, plan.lift)
+        given = plan.grafts.shapes if plan.grafts else None
+        self._lanes = make_lanes(plan.lanes[0].config, plan.setup, plan.lift, shared, given)
+        self._cases = Cases(plan.lanes, plan.setup, plan.shape, plan.lift, plan.grafts)
         self._running: Running | None = None  # until somebody sits: a blank beside what is put up would not fit
         self._shapes: Running = jax.eval_shape(self._lanes.blank)
         self._case: Case | None = None

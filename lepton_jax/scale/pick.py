@@ -9,10 +9,11 @@ from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import integrity
 from lepton_jax.engine.folder import RunFolder
 from lepton_jax.engine.integrity import CheckpointError
-from lepton_jax.engine.policies import Place
+from lepton_jax.engine.policies import Place, newest
 from lepton_jax.scale.groups import split
 from lepton_jax.scale.ledger import OVER, Ledger
 from lepton_jax.scale.sweep_folder import DEFINITION, finished, group_folder, read_definition, resume_command
+from lepton_jax.transfer.asking import Plan
 
 
 class Picked(NamedTuple):
@@ -22,6 +23,7 @@ class Picked(NamedTuple):
     sweep: Path  # the sweep's folder
     group: Path  # its group's folder
     row: int  # of the group's stacked policies
+    graft: Plan | None = None  # what it begins from; None: random numbers
 
 
 def is_sweep(path: Path) -> bool:
@@ -52,12 +54,12 @@ def pick(path: Path, lane: int | None) -> Picked:
     for number, group in enumerate(split(sweep.lanes)):
         for row, each in enumerate(group):
             if each.number == lane:
-                return Picked(each.config, path, group_folder(path, number), row)
+                return Picked(each.config, path, group_folder(path, number), row, sweep.graft)
     raise AssertionError("every lane is in a group")
 
 
-def find_lane_policy(picked: Picked, policy: str) -> Place:
-    """Where a lane's policy ``best``, ``final`` or ``latest`` lies.
+def find_lane_policy(picked: Picked, policy: str, whole: bool = True) -> Place:
+    """Where a lane's policy ``best``, ``final`` or ``latest`` lies. ``whole`` is that of ``find_policy``.
 
     Raises:
       ConfigError: the lane has no such policy yet.
@@ -66,11 +68,12 @@ def find_lane_policy(picked: Picked, policy: str) -> Place:
     folder = RunFolder(picked.group)
     if finished(picked.group) is not None:
         name = "best" if policy == "best" else "final"
-        integrity.verify(folder.policy(name))
+        if whole:
+            integrity.verify(folder.policy(name))
         steps = integrity.describe(folder.policy(name))["env_steps_of_lanes"][picked.row]
         return Place(folder.policy(name), "", picked.row, steps)
     saved = folder.saved()
-    point, problems = integrity.newest_intact(saved)
+    point, problems = newest(saved, whole)
     way_on = f"go on with it: {resume_command(picked.sweep)}"
     if problems and point is None:
         raise CheckpointError("; ".join(problems))

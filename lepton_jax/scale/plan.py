@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import jax
 
+from lepton_jax.agents.training import AS_USUAL
 from lepton_jax.config import ConfigError
 from lepton_jax.engine import manifest
 from lepton_jax.engine.memory import Size, memory_bytes, refuse_oversized, size_of, tree_bytes
@@ -15,6 +16,7 @@ from lepton_jax.engine.setup import Setup, make_setup
 from lepton_jax.scale.design import Lane, Sweep
 from lepton_jax.scale.groups import split
 from lepton_jax.scale.lift import Lift
+from lepton_jax.transfer.graft import Grafts
 
 # Of the memory found, what lanes may fill: the rest is for what a step computes with.
 _SHARE = 0.8
@@ -37,6 +39,7 @@ class GroupPlan(NamedTuple):
     lane_bytes: int  # the state of one lane
     fit: int | None  # lanes that fit the memory at once; None where nobody tells how much there is
     checkpoint_bytes: int  # at most: the states of the lanes at once, and two policies of every lane
+    grafts: Grafts | None  # what its lanes begin from; None: random numbers
 
     def iterations_at(self, points: int) -> int:
         """Iterations of a lane at its log point number ``points``."""
@@ -65,7 +68,8 @@ def make_plan(sweep: Sweep, begun: Sequence[Mapping[str, Any]] = ()) -> tuple[Gr
 
 def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str, Any] | None) -> GroupPlan:
     config = lanes[0].config
-    setup = make_setup(config)
+    grafts = Grafts(sweep.graft, config, "graft") if sweep.graft else None
+    setup = make_setup(config, grafts.first.resolved.training if grafts else AS_USUAL)
     shape = program_shape(config)
     key, hypers = jax.random.key(0), make_hypers(config, shape)
     program = make_program(config, setup.env, setup.agent)
@@ -87,7 +91,7 @@ def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str
     apart = [name for name in sweep.knobs if len(values(name, lanes)) == 1 < len(values(name, sweep.lanes))]
     static = {name: lanes[0].knobs[name] for name in apart}
     most = shared + lift.places * lane_bytes + policies
-    return GroupPlan(number, lanes, setup, shape, lift, static, lane_bytes, fit, most)
+    return GroupPlan(number, lanes, setup, shape, lift, static, lane_bytes, fit, most, grafts)
 
 
 def _fit(lane_bytes: int, shared: int) -> int | None:

@@ -67,7 +67,8 @@ def test_nothing_heavy_is_imported():
 
 
 def test_a_file_says_all_there_is():
-    asked, preset, config, changes = read(FILE)
+    asked, preset, config, changes, graft = read(FILE)
+    assert graft is None
     assert (preset, config) == ("maze9", None)
     assert changes == {"total_steps": 1_000_000, "agent": {"kind": "pqn"}}
     assert asked == Asked(
