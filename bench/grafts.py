@@ -75,7 +75,8 @@ def write_sources(folder: Path, params: Mapping[str, np.ndarray], config: str) -
 def spoil(sources: Sources, count: int, seed: int, processes: int = 0) -> list[tuple[str, str]]:
     """How each of ``count`` cases was spoilt, and its outcome; those that are not good begin with WRONG.
 
-    Of ``processes`` cases, drawn at random, what a process of its own says is compared as well.
+    Of ``processes`` cases, drawn at random, what a process of its own says is compared as well. Orbax
+    names its files anew each time, so that ``seed`` does not repeat the damage to them byte for byte.
     """
     draw, told = random.Random(seed), []
     alone = set(random.Random(seed).sample(range(count), processes))

@@ -84,7 +84,7 @@ def test_a_file_says_all_there_is():
         pools="shared",
     )
     assert type(asked.grid["agent.gamma"][1]) is float, "an integer for a float becomes one"
-    assert read('config = "base.toml"\nseeds = 2')[1:] == (None, "base.toml", {})
+    assert read('config = "base.toml"\nseeds = 2')[1:] == (None, "base.toml", {}, None)
     assert read("[halving]\neta = 2").asked.halving == Halving(2, 1)
 
 

@@ -1,5 +1,6 @@
 """Spoilt plans and sources: each is refused by name or makes no difference. ``bench.grafts`` tries many more."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def test_every_form_gives_the_same_numbers(sources, plans):
         assert total[0] == f"{sum(array.nbytes for name, array in sources.arrays.items() if name != EXTRA):,}"
         read.add(tuple((words[0], words[-1]) for words in leaves))
     assert len(read) == 1
+
+
+def test_what_orbax_fails_at_is_told_once(sources, tmp_path):
+    """It leaves coroutines that nobody awaited, of which Python would tell as well."""
+    shutil.copytree(sources.folder / NAMES["orbax"], tmp_path / NAMES["orbax"])
+    shutil.copy(sources.folder / "config.toml", tmp_path)
+    (tmp_path / "plan.toml").write_text(plan_toml(PLAN._replace(source=NAMES["orbax"])))
+    file = tmp_path / NAMES["orbax"] / "_METADATA"
+    file.write_text("np.n$array".join(file.read_text().rsplit("np.ndarray", 1)))
+    status, _, err = verify(tmp_path)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "tree: damaged: Orbax cannot read its metadata: Unknown type" in err
 
 
 def test_a_sample(sources):
