@@ -108,8 +108,8 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0, training: Train
         )
         steps = state.steps + 1
         if agent.target == "polyak":
-            # In this form equal leaves stay equal whatever tau is.
-            target = jax.tree.map(lambda t, p: t + hypers.tau * (p - t), state.target, params)
+            # In this form equal leaves stay equal, bit for bit, whatever tau is: t + tau (p - t) would make +0 of -0.
+            target = jax.tree.map(lambda t, p: t - hypers.tau * (t - p), state.target, params)
         else:
             copy = steps % agent.target_period == 0
             target = jax.tree.map(lambda t, p: jnp.where(copy, p, t), state.target, params)
