@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,21 +31,6 @@ def read_run(folder: Path) -> Config:
     return validate(overlay(Config(), read_toml(file, "a TOML file"), str(file)))
 
 
-def newest(saved: Sequence[Path], whole: bool = True) -> tuple[Path | None, list[str]]:
-    """``newest_intact``; not ``whole``: the description alone is compared with its sum, and no array is read."""
-    if whole:
-        return newest_intact(saved)
-    problems = []
-    for folder in saved:
-        try:
-            describe(folder)
-        except CheckpointError as error:
-            problems.append(str(error))
-        else:
-            return folder, problems
-    return None, problems
-
-
 def find_policy(folder: RunFolder, policy: str, whole: bool = True) -> Place:
     """Where the policy ``best``, ``final`` or ``latest`` of a run lies; latest is that of the newest checkpoint.
 
@@ -73,7 +57,7 @@ def find_policy(folder: RunFolder, policy: str, whole: bool = True) -> Place:
             f"{folder.path} holds no final policy: the run has not ended; look at --policy latest or best, or go on "
             f"with it: {resume_command(folder.path)}"
         )
-    point, problems = newest(folder.saved(), whole)
+    point, problems = newest_intact(folder.saved(), whole)
     if problems and point is None:
         raise CheckpointError("; ".join(problems))
     if point is None:

@@ -9,7 +9,7 @@ from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import integrity
 from lepton_jax.engine.folder import RunFolder
 from lepton_jax.engine.integrity import CheckpointError
-from lepton_jax.engine.policies import Place, newest
+from lepton_jax.engine.policies import Place
 from lepton_jax.scale.groups import split
 from lepton_jax.scale.ledger import OVER, Ledger
 from lepton_jax.scale.sweep_folder import DEFINITION, finished, group_folder, read_definition, resume_command
@@ -73,7 +73,7 @@ def find_lane_policy(picked: Picked, policy: str, whole: bool = True) -> Place:
         steps = integrity.describe(folder.policy(name))["env_steps_of_lanes"][picked.row]
         return Place(folder.policy(name), "", picked.row, steps)
     saved = folder.saved()
-    point, problems = newest(saved, whole)
+    point, problems = integrity.newest_intact(saved, whole)
     way_on = f"go on with it: {resume_command(picked.sweep)}"
     if problems and point is None:
         raise CheckpointError("; ".join(problems))
