@@ -120,7 +120,7 @@ class Machine:
     @property
     def policy_shapes(self) -> Any:
         """The shapes of one lane's policy."""
-        states = self._agent.policy(self._shapes.mine.agent_state)
+        states = jax.eval_shape(self._agent.policy, self._shapes.mine.agent_state)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states)
 
     def put_up(self, tree: Mapping[str, Any], running: Places) -> None:

@@ -86,7 +86,7 @@ def _plan(sweep: Sweep, number: int, lanes: tuple[Lane, ...], begun: Mapping[str
             f"{manifest.device_name()} at once; choose at most --places {fit}, or leave it away"
         )
     lift = _lift(sweep, len(lanes), fit) if begun is None else _as_begun(begun, fit)
-    policies = 2 * len(lanes) * tree_bytes(setup.agent.policy(like.agent_state))
+    policies = 2 * len(lanes) * tree_bytes(jax.eval_shape(setup.agent.policy, like.agent_state))
     values = lambda name, lanes: {lane.knobs[name] for lane in lanes}
     apart = [name for name in sweep.knobs if len(values(name, lanes)) == 1 < len(values(name, sweep.lanes))]
     static = {name: lanes[0].knobs[name] for name in apart}

@@ -97,7 +97,7 @@ def _target(config: Config) -> tuple[Any, Target]:
     setup, shape = make_setup(config), program_shape(config)
     init = functools.partial(setup.agent.init, observation=setup.env.observation, num_actions=setup.env.num_actions)
     state = jax.eval_shape(lambda key: init(key, hypers=make_hypers(config, shape)), jax.random.key(0))
-    like = setup.agent.policy(state)
+    like = jax.eval_shape(setup.agent.policy, state)
     leaves = {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in checkpoint.names(like).items()}
     steps = shape.iterations * shape.updates
     return like, Target(leaves, setup.env.num_actions, steps, config.net.memory != "none")
