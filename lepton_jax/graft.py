@@ -31,13 +31,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Put the parameters of a source into another network, by rules. A source is a run, a lane of a "
         "sweep, a checkpoint, a tree that Orbax has written, a .npz or a .safetensors file. Planning reads metadata "
         "only.",
-        epilog=f"example: {_PROG} plan runs/small --env.size 9 --out PLAN.toml, then python -m lepton_jax.train "
-        "--graft PLAN.toml --env.size 9",
+        epilog=f"example: {_PROG} plan runs/small --agent.lr 1e-4 --out PLAN.toml, then python -m lepton_jax.train "
+        "--graft PLAN.toml --agent.lr 1e-4",
         allow_abbrev=False,
     )
     does = parser.add_subparsers(dest="does", required=True, metavar="plan | show | verify | lineage")
     helps = {
-        "plan": "say what would happen to every leaf of a run with these settings, such as --preset quick --env.size 9",
+        "plan": "say what would happen to every leaf of a run with these settings, such as --preset quick --agent.lr 1e-4",
         "show": "list the leaves of a source",
         "verify": "read all that a plan names and compare it with its digests",
         "lineage": "tell what a run was grafted from, and that from what",
@@ -54,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _asked(args: argparse.Namespace, flags: list[str]) -> tuple[Plan, str, Config]:
-    plan, name = asked_for(args.source, args.graft_policy, args.graft_lane)
+    plan, _ = asked_for(args.source, args.graft_policy, args.graft_lane)
     config, _ = parse_config(flags, f"{_PROG} {args.does}", "The settings of the run that is to be grafted.")
-    return plan, name if name == args.source else args.source, config
+    return plan, args.source, config
 
 
 def _plan(args: argparse.Namespace, flags: list[str]) -> None:
@@ -102,7 +102,7 @@ def _open(args: argparse.Namespace) -> Source:
     from lepton_jax.transfer.sources import open_source
 
     lane = args.graft_lane
-    if lane is not None and not lane.isdigit():
+    if lane is not None and not lane.isdecimal():
         raise ConfigError(f"--graft-lane {lane}: expected the number of a lane")
     return open_source(Path(args.source), args.graft_policy or "final", None if lane is None else int(lane))
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lepton_jax.cli import guarded
 from lepton_jax.config import ConfigError
 from lepton_jax.engine.folder import put
 from lepton_jax.transfer.pairs import PAIRS
+
+if TYPE_CHECKING:
+    from lepton_jax.scale.conduct import Watcher
 
 _PROG = "python -m lepton_jax.measure"
 
@@ -53,7 +57,7 @@ def _measure(name: str, seeds: int, path: Path) -> None:
     from lepton_jax.transfer.gains import gains, markdown, table
     from lepton_jax.transfer.measure import measure
 
-    def watch(what: str) -> list:  # type: ignore[type-arg]
+    def watch(what: str) -> list[Watcher]:
         print(f"  {what} ...", flush=True)
         return [make_watcher("quiet")]
 

@@ -1,4 +1,4 @@
-"""Trees of arrays on disk: the only module that calls Orbax.
+"""Trees of arrays on disk: the only module that writes through Orbax; transfer/foreign.py reads what others wrote.
 
 A checkpoint is a sealed folder (``engine/integrity.py``): ``arrays/`` written by Orbax, ``about.json`` with a table of
 the leaves, and text files that belong to it. Arrays are saved from the host, so that no device is named in them: what a
