@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     does = parser.add_subparsers(dest="does", required=True, metavar="plan | show | verify | lineage")
     helps = {
-        "plan": "say what would happen to every leaf of a run with these settings, such as --preset quick --agent.lr 1e-4",
+        "plan": "say what would happen to every leaf of a run with these settings, such as --agent.lr 1e-4",
         "show": "list the leaves of a source",
         "verify": "read all that a plan names and compare it with its digests",
         "lineage": "tell what a run was grafted from, and that from what",
