@@ -90,6 +90,13 @@ def _mapped(*actions: int) -> Plan:
     return _FULL._replace(rules=(TORSO, HEAD._replace(actions=actions, mismatch="error")))
 
 
+def _fitted(mismatch: str, what: str) -> dict[str, Arm]:
+    """Everything is taken, the first layer made to fit; and the same permuted."""
+    plan = _FULL._replace(rules=(TORSO._replace(mismatch=mismatch), HEAD))
+    permuted = "as full, with the source's numbers permuted within each leaf"
+    return {"full": Arm(what, plan), "permuted": Arm(permuted, plan._replace(control="permuted"), control=True)}
+
+
 PAIRS: dict[str, Pair] = {
     "T0": Pair(
         question="Does fine-tuning on the same task keep what the source knows?",
@@ -180,15 +187,7 @@ PAIRS: dict[str, Pair] = {
         target={"env": {"lava": 0.3, "lava_penalty": 0.5}},
         arms={
             **_BASELINES,
-            "full": Arm(
-                "everything is taken, and trained; new inputs begin with weights of zero",
-                Plan("", rules=(TORSO._replace(mismatch="pad"), HEAD)),
-            ),
-            "permuted": Arm(
-                "as full, with the source's numbers permuted within each leaf",
-                Plan("", rules=(TORSO._replace(mismatch="pad"), HEAD), control="permuted"),
-                control=True,
-            ),
+            **_fitted("pad", "everything is taken, and trained; new inputs begin with weights of zero"),
         },
     ),
     "T7": Pair(
@@ -203,14 +202,9 @@ PAIRS: dict[str, Pair] = {
         target={"env": {"id": "FourRooms-misc"}},
         arms={
             **_BASELINES,
-            "full": Arm(
+            **_fitted(
+                "slice",
                 "everything is taken, of the first layer the inputs that both have: the agent's and the goal's cell",
-                Plan("", rules=(TORSO._replace(mismatch="slice"), HEAD)),
-            ),
-            "permuted": Arm(
-                "as full, with the source's numbers permuted within each leaf",
-                Plan("", rules=(TORSO._replace(mismatch="slice"), HEAD), control="permuted"),
-                control=True,
             ),
         },
         figure="mean_return",
