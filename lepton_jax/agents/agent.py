@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from lepton_jax.agents.training import Reuse
+
 
 class Batch(NamedTuple):
     """B transitions as an agent learns from them."""
@@ -52,3 +54,4 @@ class Agent(NamedTuple):
     exact: bool  # whether q_values estimate Q* of the state seen: they do not with a memory, nor where values are soft
     policy: Callable[[Any], Any]  # (agent state) -> the part that acts, which is saved as the policy
     with_policy: Callable[[Any, Any], Any]  # (agent state, policy) -> agent state
+    reuse: Reuse | None = None  # of replayed transitions: how many come from a memory that the run begins with

@@ -45,7 +45,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0, training: Train
         del num_actions
         params, source = begin(training, q.init(key, observation), given)
         # Copied, not shared: the engine donates its state, and a buffer can be given away only once.
-        target, opt_state = jax.tree.map(jnp.copy, params), optimizer.init(agent, training, hypers, params)
+        target, opt_state = jax.tree.map(jnp.copy, params), optimizer.init(agent, training, hypers, params, given)
         return DQNState(params, target, opt_state, jnp.int32(0), source)
 
     def forward(params: Any, observation: jax.Array) -> jax.Array:
@@ -124,6 +124,7 @@ def make_dqn(q: QFunction, agent: AgentConfig, burn_in: int = 0, training: Train
         learns_from="sequences" if recurrent else "transitions",
         metrics=optimizer.METRICS,
         exact=not (recurrent or agent.munchausen),
+        reuse=training.reuse,
         policy=lambda state: adapters.merged(state.params),
         with_policy=lambda state, policy: state._replace(params=adapters.worn(state.params, policy)),
     )

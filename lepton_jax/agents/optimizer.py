@@ -10,15 +10,26 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.agents import explore
-from lepton_jax.agents.training import FROZEN, Training, Treatment, treatments
+from lepton_jax.agents.training import (
+    CARRIED,
+    FROZEN,
+    Given,
+    Moments,
+    Training,
+    Treatment,
+    by_name,
+    name_of,
+    treatments,
+)
 from lepton_jax.config import AgentConfig
 
 METRICS = ("loss", "q_mean", "grad_norm")
 
 
-def init(agent: AgentConfig, training: Training, hypers: Any, params: Any) -> Any:
-    """The optimiser's state before the first step."""
-    return _chain(agent, training, hypers, jnp.int32(0), params).init(params)
+def init(agent: AgentConfig, training: Training, hypers: Any, params: Any, given: Given | None) -> Any:
+    """The optimiser's state before the first step; with the moments of ``given``, where a treatment says so."""
+    state = _chain(agent, training, hypers, jnp.int32(0), params).init(params)
+    return state if given is None or not given.moments else _with_moments(state, given.moments)
 
 
 def step(
@@ -89,6 +100,25 @@ def _chain(
     }
     labels = jax.tree.map(lambda one: one.group, each, is_leaf=_is_treatment)
     return optax.chain(clip, optax.partition(parts, labels))
+
+
+def _with_moments(state: Any, moments: Moments) -> Any:
+    """``state`` of ``_chain``, in which the groups that begin with moments have them, each leaf its own."""
+    mu, nu = by_name(moments.mu), by_name(moments.nu)
+    is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)
+
+    def begun(node: Any) -> Any:
+        if not is_adam(node):
+            return node
+        named = lambda tree, known: jax.tree_util.tree_map_with_path(lambda path, _: known[name_of(path)], tree)
+        return optax.ScaleByAdamState(moments.count, named(node.mu, mu), named(node.nu, nu))
+
+    clip, parts = state
+    inner = {
+        name: jax.tree.map(begun, part, is_leaf=is_adam) if name.endswith(CARRIED) else part
+        for name, part in parts.inner_states.items()
+    }
+    return clip, parts._replace(inner_states=inner)
 
 
 def _from(start: int, steps: jax.Array, inner: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -52,7 +52,7 @@ def make_pqn(q: QFunction, agent: AgentConfig, training: Training = AS_USUAL) ->
     ) -> PQNState:
         del num_actions
         params, source = begin(training, q.init(key, observation), given)
-        return PQNState(params, optimizer.init(agent, training, hypers, params), jnp.int32(0), source)
+        return PQNState(params, optimizer.init(agent, training, hypers, params, given), jnp.int32(0), source)
 
     def lesson_of(params: Any, s: Sequence, hypers: Any) -> Lesson:
         _, following = sequences.unroll(q, params, s)

@@ -22,14 +22,15 @@ class Treatment(NamedTuple):
     thaw: int = 0  # gradient steps that it stays frozen for at first
     l2: float = 0.0  # weight of |leaf - source|**2 / 2 in the loss
     rank: int = 0  # if not 0, the leaf stays and a matrix of that rank is learned to add to it
+    moments: bool = False  # the optimiser begins with the moments it is given, see ``Given``
 
     @property
     def group(self) -> str:
         """The leaves of a group share an optimiser."""
-        return FROZEN if self.frozen else f"factor {self.factor!r} from {self.thaw}"
+        return FROZEN if self.frozen else f"factor {self.factor!r} from {self.thaw}{CARRIED if self.moments else ''}"
 
 
-FROZEN = "frozen"
+FROZEN, CARRIED = "frozen", " with moments"
 PLAIN = Treatment()
 
 
@@ -46,16 +47,29 @@ class Kickstart(NamedTuple):
     fresh: bool  # the student begins at random
 
 
+class Reuse(NamedTuple):
+    """A replay memory that a run begins with and does not write to: the source's (RLPD: Ball et al. 2023, arXiv
+    2302.02948, samples half of each batch from it). Static."""
+
+    share: float  # of each batch
+    blocks: int  # of its ring
+    length: int  # rows of a block
+    slots: int  # of a block and column, for what truncated episodes reached
+    envs: int  # columns
+
+
 class Training(NamedTuple):
     """How all leaves are trained. Static and hashable; leaves that are not named are ``PLAIN``."""
 
     leaves: tuple[tuple[str, Treatment], ...] = ()
     kickstart: Kickstart | None = None
+    reuse: Reuse | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        kickstart = None if self.kickstart is None else self.kickstart._asdict()
-        return {"leaves": {name: each._asdict() for name, each in self.leaves}, "kickstart": kickstart}
+        parts = {"kickstart": self.kickstart, "reuse": self.reuse}
+        plain = {name: None if part is None else part._asdict() for name, part in parts.items()}
+        return {"leaves": {name: each._asdict() for name, each in self.leaves}, **plain}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Training:
@@ -63,7 +77,8 @@ class Training(NamedTuple):
         kickstart = values["kickstart"]
         if kickstart is not None:
             kickstart = Kickstart(**{**kickstart, "known": tuple(kickstart["known"])})
-        return cls(tuple((name, Treatment(**each)) for name, each in values["leaves"].items()), kickstart)
+        reuse = None if values.get("reuse") is None else Reuse(**values["reuse"])
+        return cls(tuple((name, Treatment(**each)) for name, each in values["leaves"].items()), kickstart, reuse)
 
     @property
     def needs_source(self) -> bool:
@@ -79,11 +94,21 @@ class Training(NamedTuple):
 AS_USUAL = Training()
 
 
+class Moments(NamedTuple):
+    """Adam's running averages, as an optimiser has them after ``count`` steps. Trees like a network's parameters."""
+
+    mu: Any  # float32: of the gradient
+    nu: Any  # float32: of its square
+    count: Any  # int32 ()
+
+
 class Given(NamedTuple):
-    """What a network begins with instead of random numbers. Trees like its parameters."""
+    """What a run begins with instead of random numbers and nothing. Trees like a network's parameters."""
 
     values: Any
     taken: Any  # bool: where ``values`` stand in place of what was drawn
+    moments: Any = ()  # Moments, where a treatment says so; zeros elsewhere
+    memory: Any = ()  # engine.replay.Memory, where ``Training.reuse`` says so
 
 
 def begin(training: Training, fresh: Any, given: Given | None) -> tuple[Any, Any]:
@@ -125,7 +150,7 @@ def guidance(
     total: jax.Array | float = 0.0
     weights = {name: each.l2 for name, each in training.leaves if each.l2}
     if weights:
-        here, there = _by_name(params), _by_name(source)
+        here, there = by_name(params), by_name(source)
         total = sum(0.5 * weight * jnp.sum(jnp.square(here[name] - there[name])) for name, weight in weights.items())
     kickstart = training.kickstart
     if kickstart is not None:
@@ -144,10 +169,10 @@ def treatments(training: Training, params: Any) -> Any:
     known = dict(training.leaves)
 
     def treatment(path: Any, _: Any) -> Treatment:
-        collection, *names = _name(path).split("/")
+        collection, *names = name_of(path).split("/")
         if collection == LOW_RANK:  # its last name is that of the factor
             return known["/".join(("params", *names[:-1]))]._replace(rank=0)
-        found = known.get(_name(path), PLAIN)
+        found = known.get(name_of(path), PLAIN)
         return found._replace(frozen=True) if found.rank else found
 
     return jax.tree_util.tree_map_with_path(treatment, params)
@@ -156,9 +181,11 @@ def treatments(training: Training, params: Any) -> Any:
 LOW_RANK = "low_rank"  # the collection of adapters, beside "params"
 
 
-def _by_name(tree: Any) -> dict[str, Any]:
-    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+def by_name(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths."""
+    return {name_of(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
-def _name(path: Any) -> str:
+def name_of(path: Any) -> str:
+    """The name of a leaf, from its path in a tree."""
     return jax.tree_util.keystr(path, simple=True, separator="/")

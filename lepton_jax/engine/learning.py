@@ -18,8 +18,8 @@ class Learning(NamedTuple):
     """How the agent of a run learns."""
 
     keys: int  # that an iteration takes
-    # (agent state, ring, rollout as a window, worlds, keys, hypers, head, written) -> (agent state, metrics);
-    # head and written as in replay.sample
+    # (agent state, ring, rollout as a window, worlds, keys, hypers, head, written, reused) -> (agent state, metrics);
+    # head and written as in replay.sample, reused a replay.Memory or ()
     learn: Callable[..., tuple[Any, dict[str, jax.Array]]]
 
 
@@ -29,6 +29,8 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
     burn_in, length = config.replay.burn_in, config.replay.sequence
     average = lambda gradient: shard.average(gradient, shards)
     symmetries = env.symmetries if config.agent.symmetry else ()
+    # Of each batch at least one transition comes from either memory.
+    borrowed = 0 if agent.reuse is None else min(max(round(agent.reuse.share * batch_size), 1), batch_size - 1)
 
     def step(agent_state: Any, batch: Batch | Sequence, key: jax.Array, hypers: Hypers) -> tuple[Any, Any]:
         if symmetries:
@@ -43,6 +45,13 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
         del ring
         return step(agent_state, experience.sequence(env, worlds, window, hypers.gamma), keys[0], hypers)
 
+    def batches(memory: replay.Memory, key: jax.Array, size: int, hypers: Hypers) -> replay.Sample:
+        """The samples of all updates of an iteration, at once, since the ring does not change between them."""
+        drawn = replay.sample(
+            memory.ring, key, memory.head, memory.written, updates * size, config.agent.n_step, hypers.gamma
+        )
+        return jax.tree.map(lambda leaf: leaf.reshape(updates, size, *leaf.shape[1:]), drawn)
+
     def from_ring(
         agent_state: Any,
         ring: replay.Ring,
@@ -52,14 +61,15 @@ def make_learning(config: Config, env: VectorEnv, agent: Agent, shards: int) -> 
         hypers: Hypers,
         head: Any,
         written: Any,
+        reused: Any,
     ) -> tuple[Any, dict[str, jax.Array]]:
         del window
         drawn = None
         if agent.learns_from == "transitions":
-            # The ring does not change between the updates of an iteration, so that all its batches are drawn at once.
-            n_step = config.agent.n_step
-            drawn = replay.sample(ring, keys[0], head, written, updates * batch_size, n_step, hypers.gamma)
-            drawn = jax.tree.map(lambda leaf: leaf.reshape(updates, batch_size, *leaf.shape[1:]), drawn)
+            drawn = batches(replay.Memory(ring, head, written), keys[0], batch_size - borrowed, hypers)
+            if borrowed:
+                more = batches(reused, jax.random.fold_in(keys[0], 1), borrowed, hypers)
+                drawn = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), drawn, more)
 
         def update(agent_state: Any, inputs: Any) -> tuple[Any, dict[str, jax.Array]]:
             sample, key = inputs

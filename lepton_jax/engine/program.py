@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from lepton_jax.agents import explore
 from lepton_jax.agents.agent import Agent
-from lepton_jax.agents.training import Given
+from lepton_jax.agents.training import Given, Reuse
 from lepton_jax.config import Config, Hypers
 from lepton_jax.engine import replay, shard
 from lepton_jax.engine.learning import make_learning
@@ -40,6 +40,7 @@ class State(NamedTuple):
     key: jax.Array  # typed key; the keys of the run's iteration i are folded from it by i
     sums: dict[str, jax.Array]  # float32 (): metrics summed over the segments since the last log point
     bad: jax.Array  # int32 (): the first iteration of the run with a metric that is not finite, or NEVER
+    reused: Any = ()  # replay.Memory that the run began with, where the agent samples from one; it stays as it is
 
 
 NEVER = 2**31 - 1
@@ -187,7 +188,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
         window = replay.whole(kept, *env.record(state.env_state), env.time_limit) if whole else ()
         agent_state, metrics = learning.learn(
             state.agent_state, state.ring, window, state.worlds, keys[2 * collect :], hypers,
-            shape.warmup + state.clock + 1, shape.warmup + age + 1,
+            shape.warmup + state.clock + 1, shape.warmup + age + 1, state.reused,
         )  # fmt: skip
         metrics |= {
             "epsilon": epsilon,
@@ -213,6 +214,14 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             sums={name: state.sums[name] + value for name, value in new.items()}, bad=jnp.minimum(state.bad, bad)
         )
 
+    def empty(kept: replay.Rollout, reuse: Reuse) -> replay.Memory:
+        """A memory of the size of that which the run began with, for one that goes on from a checkpoint."""
+        size = lambda leaf: jax.ShapeDtypeStruct((reuse.length, reuse.envs, *leaf.shape[2:]), leaf.dtype)
+        rollout = jax.tree.map(size, kept._replace(carry=()))
+        # A time limit that makes as many slots as there were.
+        ring = replay.make_ring(rollout, reuse.blocks, env.num_actions, reuse.length // reuse.slots)
+        return replay.Memory(ring, jnp.int32(0), jnp.int32(reuse.blocks))
+
     def begin(
         key: jax.Array, level_key: jax.Array, hypers: Hypers, given: Given | None, worlds: Any, clock: jax.Array
     ) -> State:
@@ -237,6 +246,8 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
             lambda: stored(rollout(state, own_keys(warm_key, jnp.int32(0), 2 * collect), hypers, at_random)[1])
         )
         state = state._replace(ring=replay.make_ring(kept, shape.blocks, env.num_actions, env.time_limit))
+        if agent.reuse is not None:
+            state = state._replace(reused=given.memory if given is not None else empty(kept, agent.reuse))
 
         def warm(state: State, number: jax.Array) -> tuple[State, None]:
             state, kept = rollout(state, own_keys(warm_key, number, 2 * collect), hypers, warming(state))

@@ -39,6 +39,14 @@ class Ring(NamedTuple):
     carry: Any  # (T / L, N, ...): of the agent, at the beginning of each block
 
 
+class Memory(NamedTuple):
+    """A ring, and where its rows are."""
+
+    ring: Ring
+    head: jax.Array  # int32 (): the next block to be written, counted on past the ring's end
+    written: jax.Array  # int32 (): blocks written so far, all of them just before ``head``
+
+
 class Sample(NamedTuple):
     """B transitions over up to n steps, as records."""
 

@@ -27,7 +27,13 @@ def lines(graft: Graft) -> list[str]:
         f"{name} {value}" for name, value in graft.source.about.items() if name in SAID and value is not None
     )
     made.append(f"source: {graft.source.path} ({graft.source.kind}{', ' if whose else ''}{whose})")
-    made.append("the target network gets a copy; optimiser, replay, epsilon and clock begin anew")
+    optimiser = "with moments the optimiser goes on, its learning rate, replay" if plan.moments else "optimiser, replay"
+    made.append(f"the target network gets a copy; {optimiser}, epsilon and clock begin anew")
+    if (reuse := resolved.training.reuse) is not None:
+        made.append(
+            f"replay: {reuse.share:.0%} of each batch from {reuse.blocks * reuse.length * reuse.envs:,} transitions of "
+            "the source, with the rewards it got"
+        )
     return [*made, f"{resolved.bytes:,} bytes to read; plan {resolved.digest[:16]}"]
 
 
@@ -75,6 +81,7 @@ def trained(treatment: Treatment) -> str:
         *([f"lr x {treatment.factor:.4g}"] if treatment.factor != 1.0 else []),
         *([f"from step {treatment.thaw:,}"] if treatment.thaw else []),
         *([f"l2 {treatment.l2:.4g}"] if treatment.l2 else []),
+        *(["moments"] if treatment.moments else []),
     ]
     return ", ".join(words) or "full"
 

@@ -10,21 +10,26 @@ import numpy as np
 
 from lepton_jax.agents.training import Given
 from lepton_jax.config import ConfigError
+from lepton_jax.transfer import memory, moments
 from lepton_jax.transfer.blocks import place, scrambled
+from lepton_jax.transfer.memory import Records
 from lepton_jax.transfer.plan import Resolved
 from lepton_jax.transfer.sources import Source
 
 
-def apply(resolved: Resolved, source: Source, like: Any) -> tuple[Given, dict[str, Any]]:
-    """Reads the leaves that ``resolved`` names, and no others.
+def apply(
+    resolved: Resolved, source: Source, like: Any, records: Records | None = None
+) -> tuple[Given, dict[str, Any]]:
+    """Reads what ``resolved`` names, and no more.
 
     Args:
       resolved: the plan.
       source: the one that it was resolved with.
       like: the tree of the network's parameters, or of their shapes.
+      records: of the run, as it was resolved with.
 
     Returns:
-      What the network begins with; and, as JSON, the bytes read and the sha256 of every array as it was read.
+      What the run begins with; and, as JSON, the bytes read and the sha256 of every parameter as it was read.
 
     Raises:
       CheckpointError: what is read is not what the source says it is.
@@ -32,9 +37,13 @@ def apply(resolved: Resolved, source: Source, like: Any) -> tuple[Given, dict[st
     """
     arrays = source.read(sorted({leaf.read for leaf in resolved.leaves if leaf.read is not None}))
     plan, by_name = resolved.plan, {leaf.name: leaf for leaf in resolved.leaves}
-    for name, array in arrays.items():
+
+    def check(name: str, array: np.ndarray) -> None:
         if not _finite(array):
             raise ConfigError(f"{source.path}: leaf '{name}' holds numbers that are not finite; choose another source")
+
+    for name, array in arrays.items():
+        check(name, array)
 
     def filled(path: Any, leaf: Any) -> tuple[np.ndarray, np.ndarray]:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -56,8 +65,13 @@ def apply(resolved: Resolved, source: Source, like: Any) -> tuple[Given, dict[st
 
     both = jax.tree_util.tree_map_with_path(filled, like)
     given = Given(*(jax.tree.map(lambda pair, part=part: pair[part], both, is_leaf=_is_pair) for part in (0, 1)))
+    if any(leaf.treatment.moments for leaf in resolved.leaves):
+        given = given._replace(moments=moments.read(source, by_name, like, check))
+    if resolved.borrowed is not None:
+        assert records is not None
+        given = given._replace(memory=memory.read(source, resolved.borrowed, records, check))
     read = {name: f"sha256:{_digest(array)}" for name, array in arrays.items()}
-    return given, {"bytes": sum(array.nbytes for array in arrays.values()), "leaves": read}
+    return given, {"bytes": resolved.bytes, "leaves": read}
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

@@ -59,6 +59,8 @@ class Plan(NamedTuple):
     ignore: tuple[str, ...] = ()  # regular expressions: source leaves left unused on purpose
     control: str | None = None  # one of CONTROLS: the source's numbers are scrambled, to see what they are worth
     control_seed: int = 0
+    moments: bool = False  # the optimiser's, of the leaves that are taken
+    replay: float = 0.0  # share of each batch that comes from the source's replay memory
     kickstart: Imitation | None = None
 
 
@@ -103,6 +105,9 @@ def from_table(table: Mapping[str, Any], source: str) -> Plan:
     _check(good, f"{source}: lane", plan.lane, f"a number from 0 on, or {SEED_LANE!r}")
     _check(plan.control is None or plan.control in CONTROLS, f"{source}: control", plan.control, " or ".join(CONTROLS))
     _check(plan.control_seed >= 0, f"{source}: control_seed", plan.control_seed, "a number from 0 on")
+    _check(0.0 <= plan.replay < 1.0, f"{source}: replay", plan.replay, "a share of each batch, from 0 to below 1")
+    if plan.control is not None and plan.moments:
+        raise ConfigError(f"{source}: moments with control: scrambled numbers have no moments; leave one of them away")
     return plan
 
 
@@ -163,10 +168,10 @@ _POLICIES = ("final", "best", "latest")
 # Of every key its type, and for lists that of what is in them.
 _PLAN: dict[str, tuple[Any, Any]] = {
     "source": (str, None), "policy": (str, None), "lane": ((int, str), None), "ignore": (list, str),
-    "control": (str, None), "control_seed": (int, None), "rules": (list, None), "rest": (dict, None),
-    "kickstart": (dict, None),
+    "control": (str, None), "control_seed": (int, None), "moments": (bool, None), "replay": (float, None),
+    "rules": (list, None), "rest": (dict, None), "kickstart": (dict, None),
 }  # fmt: skip
-_PLAIN = ("source", "policy", "lane", "ignore", "control", "control_seed")
+_PLAIN = ("source", "policy", "lane", "ignore", "control", "control_seed", "moments", "replay")
 _RULE: dict[str, tuple[Any, Any]] = {
     "target": (str, None), "source": (str, None), "mismatch": (str, None), "view": (list, None), "align": (str, None),
     "actions": (list, int), "cast": (bool, None), "frozen": (bool, None), "lr": (float, None),

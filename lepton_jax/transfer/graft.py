@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lepton_jax.agents.training import Given
+from lepton_jax.agents.training import Given, Moments
 from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine import checkpoint
 from lepton_jax.engine.origin import Origin
-from lepton_jax.engine.program import make_hypers, program_shape
-from lepton_jax.engine.setup import make_setup, prepare_jax
+from lepton_jax.engine.program import make_hypers, program_shape, strong
+from lepton_jax.engine.setup import Setup, make_setup, prepare_jax
 from lepton_jax.scale.pick import is_sweep
 from lepton_jax.scale.sweep_folder import read_definition
-from lepton_jax.transfer import asking
+from lepton_jax.transfer import asking, memory
 from lepton_jax.transfer.apply import apply
 from lepton_jax.transfer.asking import SEED_LANE, Plan, read_plan
+from lepton_jax.transfer.memory import Records
 from lepton_jax.transfer.plan import Resolved, Target, resolve
 from lepton_jax.transfer.sources import Source, open_source
 
@@ -32,8 +33,7 @@ class Grafts:
         """``config``: of any lane; errors as ``make_graft``."""
         self._plan, self._name = plan, name
         self.first = make_graft(plan, config, name)
-        taken = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, bool), self.first.like)
-        self.shapes = Given(self.first.like, taken)
+        self.shapes = self.first.shapes()
         self._read: dict[int | None, Given] = {}
 
     @property
@@ -55,10 +55,22 @@ class Graft(NamedTuple):
     resolved: Resolved
     source: Source
     like: Any  # the tree of the shapes of the network's parameters
+    records: Records | None  # of the run, if it replays transitions
 
     def apply(self) -> tuple[Given, dict[str, Any]]:
         """See ``transfer.apply.apply``."""
-        return apply(self.resolved, self.source, self.like)
+        return apply(self.resolved, self.source, self.like, self.records)
+
+    def shapes(self) -> Given:
+        """The shapes of what ``apply`` gives."""
+        given = Given(self.like, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, bool), self.like))
+        scalar = jax.ShapeDtypeStruct((), np.int32)
+        if any(leaf.treatment.moments for leaf in self.resolved.leaves):
+            given = given._replace(moments=Moments(self.like, self.like, scalar))
+        if self.resolved.borrowed is not None:
+            assert self.records is not None
+            given = given._replace(memory=memory.shapes(self.resolved.borrowed, self.records))
+        return given
 
     def origin(self) -> Origin:
         """What the engine needs of it."""
@@ -82,7 +94,7 @@ def make_graft(plan: Plan, config: Config, name: str) -> Graft:
     assert not isinstance(lane, str)
     source = open_source(Path(plan.source), plan.policy, lane)
     like, target = _target(dataclasses.replace(config, seed=0, run_dir=""))
-    return Graft(resolve(plan, source, target, name), source, like)
+    return Graft(resolve(plan, source, target, name), source, like, target.records)
 
 
 def replan(path: Path, config: Config) -> Origin:
@@ -100,7 +112,17 @@ def _target(config: Config) -> tuple[Any, Target]:
     like = jax.eval_shape(setup.agent.policy, state)
     leaves = {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in checkpoint.names(like).items()}
     steps = shape.iterations * shape.updates
-    return like, Target(leaves, setup.env.num_actions, steps, config.net.memory != "none")
+    records = _records(setup, config) if setup.agent.learns_from == "transitions" else None
+    return like, Target(leaves, setup.env.num_actions, steps, config.net.memory != "none", records)
+
+
+def _records(setup: Setup, config: Config) -> Records:
+    """What a run records of a step of one environment."""
+    env, hypers = setup.env, make_hypers(config, program_shape(config))
+    reset = lambda key: env.record(env.reset(key, env.worlds(key), 1, strong(hypers)))
+    one = lambda tree: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)
+    episode, step = map(one, jax.eval_shape(reset, jax.random.key(0)))
+    return Records(episode, step, env.num_actions, config.agent.n_step, config.replay.batch_size)
 
 
 def _lane_of_seed(path: Path, seed: int, name: str) -> int:
@@ -135,6 +157,6 @@ def _about(graft: Graft) -> dict[str, Any]:
         "leaves": leaves,
         "ignored": list(resolved.ignored),
         "training": resolved.training.to_json(),
-        "restarted": ["replay", "epsilon", "clock", "optimiser"],
+        "restarted": ["replay", "epsilon", "clock", *([] if resolved.plan.moments else ["optimiser"])],
         "lineage": [came_from, *source.ancestors],
     }

@@ -13,8 +13,10 @@ from lepton_jax.agents.networks import layer_of
 from lepton_jax.agents.training import Kickstart, Training, Treatment
 from lepton_jax.config import ConfigError
 from lepton_jax.settings import nearest
+from lepton_jax.transfer import memory, moments
 from lepton_jax.transfer.asking import Plan, Rule
 from lepton_jax.transfer.blocks import Move, fault
+from lepton_jax.transfer.memory import Borrowed, Records
 from lepton_jax.transfer.sources import Source
 
 
@@ -25,6 +27,7 @@ class Target(NamedTuple):
     num_actions: int
     gradient_steps: int  # of the run
     recurrent: bool
+    records: Records | None = None  # None if it replays no transitions
 
 
 class LeafPlan(NamedTuple):
@@ -36,7 +39,7 @@ class LeafPlan(NamedTuple):
     source: str | None  # the leaf that the rule names for it; with move.kind init it is not read
     source_shape: tuple[int, ...] | None
     source_dtype: str | None
-    bytes: int  # that are read
+    bytes: int  # that are read, with moments
     digest: str | None  # of what is read, as far as the source states one
     move: Move
     rule: str  # which, for people
@@ -56,11 +59,13 @@ class Resolved(NamedTuple):
     ignored: tuple[str, ...]  # leaves of the source left unused
     training: Training
     digest: str  # of all that decides what comes out; not of the order or the spelling of rules
+    borrowed: Borrowed | None  # the source's replay memory
 
     @property
     def bytes(self) -> int:
         """That are read of the source."""
-        return sum({leaf.read: leaf.bytes for leaf in self.leaves}.values())
+        memory = 0 if self.borrowed is None else self.borrowed.bytes
+        return memory + sum({leaf.read: leaf.bytes for leaf in self.leaves}.values())
 
 
 def resolve(plan: Plan, source: Source, target: Target, name: str) -> Resolved:
@@ -81,10 +86,15 @@ def resolve(plan: Plan, source: Source, target: Target, name: str) -> Resolved:
     _same_actions(leaves, source, name)
     ignored = _ignored(plan, source, leaves, name)
     leaves = _with_decay([(leaf, rules[leaf.name][0]) for leaf in leaves])
+    if plan.moments:
+        leaves = _with_moments(leaves, source, name)
     kickstart = _kickstart(plan, leaves, rules, target, name)
     treated = tuple((leaf.name, leaf.treatment) for leaf in leaves if leaf.treatment != Treatment())
-    training = Training(treated, kickstart)
-    return Resolved(plan, tuple(leaves), ignored, training, _digest(plan, leaves, training))
+    if plan.replay and any(rule.actions for rule, _ in rules.values()):
+        raise ConfigError(f"{name}: replay with an action map: the memory's actions are the source's; leave one away")
+    borrowed = memory.find(source, plan.replay, target.records, name) if plan.replay else None
+    training = Training(treated, kickstart, borrowed.reuse if borrowed else None)
+    return Resolved(plan, tuple(leaves), ignored, training, _digest(plan, leaves, training, borrowed), borrowed)
 
 
 def _assigned(plan: Plan, target: Target, name: str) -> dict[str, tuple[Rule, str]]:
@@ -213,6 +223,21 @@ def _with_decay(leaves: Sequence[tuple[LeafPlan, Rule]]) -> list[LeafPlan]:
     return made
 
 
+def _with_moments(leaves: Sequence[LeafPlan], source: Source, name: str) -> list[LeafPlan]:
+    """With the moments of what is taken and trained; the others' begin anew."""
+    known, made = moments.find(source, name), []
+    for leaf in leaves:
+        treatment, carried = leaf.treatment, leaf.read is not None and leaf.read in known
+        if not carried or treatment.frozen or treatment.rank:
+            made.append(leaf)
+            continue
+        size = leaf.bytes + moments.bytes_of(source, known[str(leaf.read)])
+        made.append(leaf._replace(bytes=size, treatment=treatment._replace(moments=True)))
+    if not any(leaf.treatment.moments for leaf in made):
+        raise ConfigError(f"{name}: moments: no leaf is both taken and trained; leave moments away")
+    return made
+
+
 def _ignored(plan: Plan, source: Source, leaves: Sequence[LeafPlan], name: str) -> tuple[str, ...]:
     """The leaves of the source that are left unused, all of them on purpose."""
     named = {leaf.source for leaf in leaves}
@@ -259,12 +284,13 @@ def _kickstart(
     return Kickstart(asked.weight, asked.temperature, steps, known, asked.student == "fresh")
 
 
-def _digest(plan: Plan, leaves: Sequence[LeafPlan], training: Training) -> str:
+def _digest(plan: Plan, leaves: Sequence[LeafPlan], training: Training, borrowed: Borrowed | None) -> str:
     told = ("name", "shape", "dtype", "read", "source_shape", "source_dtype", "digest", "move")
     facts = {
         "leaves": [{field: getattr(leaf, field) for field in told} for leaf in leaves],
         "training": training.to_json(),
         "control": [plan.control, plan.control_seed] if plan.control else None,
+        "replay": {leaf: entry.digest for leaf, entry in borrowed.leaves.items()} if borrowed else None,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -28,6 +28,13 @@ _FILES = {".npz": open_npz, ".safetensors": open_safetensors}
 _CURRENT = "state/agent_state"  # of the policy that a training checkpoint goes on with
 
 
+class Kept(NamedTuple):
+    """What a training checkpoint holds of one run: the optimiser, the replay memory, the clock."""
+
+    leaves: dict[str, Leaf]  # by their names in the checkpoint, such as "state/ring/action"
+    read: Callable[[Sequence[str]], dict[str, np.ndarray]]  # as Source.read, by these names
+
+
 class Source(NamedTuple):
     """Parameters that lie somewhere, not read yet."""
 
@@ -41,6 +48,7 @@ class Source(NamedTuple):
     about: dict[str, Any]
     config: Config | None  # settings of the run it comes from, where that is known
     ancestors: list[dict[str, Any]]  # what that run itself was grafted from, newest first
+    kept: Kept | None = None  # of a training checkpoint of a run: what lies beside the parameters
 
 
 def open_source(path: Path, policy: str = "final", lane: int | None = None) -> Source:
@@ -127,15 +135,18 @@ def _ours(
         )
     leaves = {name: _leaf(entry, place.row) for name, entry in table.items()}
 
-    def read(names: Sequence[str]) -> dict[str, np.ndarray]:
+    def read_there(names: Sequence[str]) -> dict[str, np.ndarray]:
         now = checkpoint.describe(place.path)["leaves"]
         for name in names:
-            if now.get(prefix + name) != table[name]:
-                raise CheckpointError(
-                    f"{place.path}: leaf '{prefix}{name}' is another than when it was opened; start again"
-                )
-        like = {name: jax.ShapeDtypeStruct(leaves[name].shape, np.dtype(leaves[name].dtype)) for name in names}
-        return checkpoint.read_part(place.path, like, {name: prefix + name for name in names}, place.row)[0]
+            if now.get(name) != about["leaves"][name]:
+                raise CheckpointError(f"{place.path}: leaf '{name}' is another than when it was opened; start again")
+        entries = {name: _leaf(about["leaves"][name], place.row) for name in names}
+        like = {name: jax.ShapeDtypeStruct(leaf.shape, np.dtype(leaf.dtype)) for name, leaf in entries.items()}
+        return checkpoint.read_part(place.path, like, {name: name for name in names}, place.row)[0]
+
+    def read(names: Sequence[str]) -> dict[str, np.ndarray]:
+        found = read_there([prefix + name for name in names])
+        return {name: found[prefix + name] for name in names}
 
     steps = place.env_steps
     if steps is None:
@@ -143,8 +154,10 @@ def _ours(
     facts = {"policy": whose[0], "lane": whose[1], "env_steps": steps}
     if place.within.endswith("agent_state"):
         facts["iteration"] = about.get("iteration")
-    contents = Contents(leaves, read, f"lepton_jax {about['format']}")
-    return _source(path, kind, contents, facts, config, _ancestors(run, about))
+    contents, kept = Contents(leaves, read, f"lepton_jax {about['format']}"), None
+    if place.within == _CURRENT:
+        kept = Kept({name: _leaf(entry, None) for name, entry in about["leaves"].items()}, read_there)
+    return _source(path, kind, contents, facts, config, _ancestors(run, about))._replace(kept=kept)
 
 
 def _source(

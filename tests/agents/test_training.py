@@ -13,7 +13,7 @@ from lepton_jax.agents.agent import Agent, Batch, Sequence
 from lepton_jax.agents.dqn import make_dqn
 from lepton_jax.agents.networks import make_q
 from lepton_jax.agents.pqn import make_pqn
-from lepton_jax.agents.training import AS_USUAL, PLAIN, Given, Kickstart, Training, Treatment, guidance
+from lepton_jax.agents.training import AS_USUAL, PLAIN, Given, Kickstart, Moments, Training, Treatment, guidance
 from lepton_jax.config import AgentConfig, Hypers, NetConfig
 
 FEATURES, ACTIONS, BATCH, STEPS = 6, 3, 16, 4
@@ -130,6 +130,27 @@ def given_with_minus_zero() -> Given:
     return Given(values, taken)
 
 
+def test_carried_moments_go_on_and_a_new_head_s_begin_anew():
+    _, state, learn = start(AS_USUAL)
+    for number in range(5):
+        state = learn(state, make_batch(jax.random.fold_in(KEY, number)))[0]
+    adam = state.opt_state[1]
+    taken = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), state.params)
+    given = Given(state.params, taken, Moments(adam.mu, adam.nu, adam.count))
+    _, grafted, go_on = start(leaves(TORSO, moments=True), given=given)
+    batch = make_batch(jax.random.fold_in(KEY, 5))
+    after = flat(go_on(grafted, batch)[0].params)
+    # As the source goes on, its target and its learning rate begun anew as those of a graft are.
+    same = flat(learn(state._replace(target=state.params, steps=jnp.int32(0)), batch)[0].params)
+    for name in TORSO:
+        np.testing.assert_allclose(after[name], same[name], rtol=1e-6, atol=1e-7, err_msg=name)
+    gradient = slopes(grafted, batch)
+    for name in HEAD:
+        expected = fresh_adamw(flat(state.params)[name], gradient[name], norm(gradient), HYPERS.lr)
+        np.testing.assert_allclose(after[name], expected, rtol=2e-5, atol=1e-6, err_msg=name)
+        assert np.abs(after[name] - same[name]).max() > 1e-3
+
+
 @pytest.mark.parametrize("kind", ["dqn", "pqn"])
 def test_what_is_frozen_keeps_its_bits(kind):
     agent, state, _ = start(leaves((*TORSO, HEAD_BIAS), frozen=True), kind, given_with_minus_zero())
@@ -144,7 +165,7 @@ def test_what_is_frozen_keeps_its_bits(kind):
     assert np.abs(now[HEAD_KERNEL] - before[HEAD_KERNEL]).mean() > 0.01
     if kind == "dqn":
         for name, leaf in flat(after.target).items():
-            assert np.array_equal(leaf, before[name]) == (name != HEAD_KERNEL)
+            assert (leaf.tobytes() == before[name].tobytes()) == (name != HEAD_KERNEL), name
     moments = [name for name in flat(after.opt_state) if name.endswith(("kernel", "bias"))]
     assert len(moments) == 2, "two moments, of the one leaf that is trained"
 
