@@ -1,9 +1,12 @@
-"""Keeps what Orbax prints about a failed write off the terminal; the failure itself is raised, once, and told."""
+"""Keeps what Orbax prints about a failure off the terminal; the failure itself is raised, once, and told."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 # Many threads write; when the disk refuses, Orbax raises the error of one of them, and the others cry out on their own:
@@ -19,6 +22,30 @@ def quiet_orbax() -> None:
         logging.getLogger(name).addFilter(_not_an_echo)
     if not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook()
+
+
+def told_once(call: Callable[[], Any]) -> Any:
+    """``call``, of Orbax, whose errors are told once; ValueError says in one line what went wrong.
+
+    Orbax reads many leaves at a time. When one fails, the others are coroutines that nobody awaited and errors that
+    nobody took, of which Python tells when they are collected: that is done here, in silence.
+    """
+    log = logging.getLogger("asyncio")
+    before = log.disabled
+    with warnings.catch_warnings():
+        try:
+            return call()
+        except Exception as error:  # Orbax and TensorStore raise what they like
+            reason, log.disabled = first_line(error), True
+            warnings.simplefilter("ignore", RuntimeWarning)
+        gc.collect()
+        log.disabled = before
+    raise ValueError(reason)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the page that may follow."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _not_an_echo(record: logging.LogRecord) -> bool:

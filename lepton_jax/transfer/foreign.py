@@ -5,11 +5,8 @@ Each is opened in two steps. The first reads metadata; the second reads the leav
 
 from __future__ import annotations
 
-import gc
 import json
-import logging
 import math
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -23,7 +20,7 @@ import numpy as np
 
 from lepton_jax.config import ConfigError
 from lepton_jax.engine.integrity import CheckpointError
-from lepton_jax.engine.quiet import quiet_orbax
+from lepton_jax.engine.quiet import first_line, quiet_orbax, told_once
 
 
 class Leaf(NamedTuple):
@@ -90,7 +87,7 @@ def open_npz(path: Path) -> Contents:
     except ConfigError:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise CheckpointError(f"{path}: damaged, or no .npz file: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: damaged, or no .npz file: {first_line(error)}") from error
 
     def read_one(name: str) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
@@ -155,7 +152,7 @@ def open_orbax(path: Path) -> Contents:
     # The older interface: it opens the folders of items too, and gives arrays of NumPy, so that no float64 is narrowed.
     handler: Any = ocp.PyTreeCheckpointHandler()  # its annotations ask for a Path of another package; any will do
     try:
-        described = _once(lambda: handler.metadata(folder))
+        described = told_once(lambda: handler.metadata(folder))
     except ValueError as error:
         raise CheckpointError(f"{folder}: damaged: Orbax cannot read its metadata: {error}") from error
     tree = described.tree
@@ -173,32 +170,13 @@ def open_orbax(path: Path) -> Contents:
 
     def read(names: Sequence[str]) -> dict[str, np.ndarray]:
         try:
-            arrays = _once(lambda: restore(names))
+            arrays = told_once(lambda: restore(names))
             return {name: _checked(folder, name, leaves[name], arrays.__getitem__) for name in names}
         except ValueError:  # one by one, to find out which it is
-            alone = lambda name: _once(lambda: restore([name]))[name]
+            alone = lambda name: told_once(lambda: restore([name]))[name]
             return {name: _checked(folder, name, leaves[name], alone) for name in names}
 
     return Contents(leaves, read, f"orbax {'zarr3' if described.use_zarr3 else 'zarr'}")
-
-
-def _once(call: Callable[[], Any]) -> Any:
-    """``call``, of Orbax, whose errors are told once; ValueError says in one line what went wrong.
-
-    Orbax reads many leaves at a time. When one fails, the others are coroutines that nobody awaited and errors that
-    nobody took, of which Python tells when they are collected: that is done here, in silence.
-    """
-    log = logging.getLogger("asyncio")
-    before = log.disabled
-    with warnings.catch_warnings():
-        try:
-            return call()
-        except Exception as error:  # Orbax and TensorStore raise what they like
-            reason, log.disabled = _first_line(error), True
-            warnings.simplefilter("ignore", RuntimeWarning)
-        gc.collect()
-        log.disabled = before
-    raise ValueError(reason)
 
 
 def _checked(path: Path, name: str, leaf: Leaf, read_one: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -206,7 +184,7 @@ def _checked(path: Path, name: str, leaf: Leaf, read_one: Callable[[str], np.nda
     try:
         array = read_one(name)
     except Exception as error:
-        raise CheckpointError(f"{path}: leaf '{name}' is damaged or has changed: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: leaf '{name}' is damaged or has changed: {first_line(error)}") from error
     if (array.shape, array.dtype.name) != (leaf.shape, leaf.dtype):
         raise CheckpointError(
             f"{path}: leaf '{name}' is damaged or has changed: it is {array.dtype}{list(array.shape)}; expected "
@@ -237,7 +215,7 @@ def _safetensors_header(path: Path) -> tuple[int, dict[str, Any]]:
             if not isinstance(table, dict):
                 raise ValueError("no JSON object")
         except ValueError as error:
-            raise CheckpointError(f"{path}: damaged, or no .safetensors file: header: {_first_line(error)}") from error
+            raise CheckpointError(f"{path}: damaged, or no .safetensors file: header: {first_line(error)}") from error
     table.pop("__metadata__", None)
     return 8 + length, table
 
@@ -314,7 +292,3 @@ def _some(names: Sequence[str]) -> str:
 
 def _name(key: Any) -> str:
     return jax.tree_util.keystr(key, simple=True, separator="/")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
