@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from bench import env, evaluate, generate, save, sweep, train
-from bench.measure import environment, print_rows
+from bench.measure import Progress, environment, print_rows
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
 
@@ -32,6 +32,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tier", choices=(*TIERS, "all"), default="all", help="what to measure (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not a measurement")
     parser.add_argument(
+        "--display", choices=("auto", "plain", "quiet"), default="auto", help="of the progress (default: %(default)s)"
+    )
+    parser.add_argument("--quiet", dest="display", action="store_const", const="quiet", help="as --display quiet")
+    parser.add_argument(
         "--json", type=Path, metavar="FILE", help="where to write JSON (default: bench/results/DEVICE-TIER.json)"
     )
     args = parser.parse_args(argv)
@@ -39,10 +43,13 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     about = environment()
     results = {}
-    for tier in TIERS if args.tier == "all" else (args.tier,):
-        began = time.perf_counter()
-        results[tier] = TIERS[tier](args.quick)
-        print_rows(f"{tier} ({time.perf_counter() - began:.0f} s)", results[tier])
+    tiers = tuple(TIERS) if args.tier == "all" else (args.tier,)
+    with Progress(args.display, tiers) as progress:
+        for tier in tiers:
+            began = time.perf_counter()
+            progress.begin(tier)
+            results[tier] = TIERS[tier](args.quick)
+            print_rows(f"{tier} ({time.perf_counter() - began:.0f} s)", results[tier])
     device = about["device"].lower().replace(" ", "-")
     path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

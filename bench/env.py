@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bench.measure import Subject, compiled, rates
+from bench.measure import Subject, compiled, rates, tell
 from lepton_jax.engine.program import make_hypers, program_shape, strong
 from lepton_jax.envs.maze import world
 from lepton_jax.envs.maze.rules import Rules
@@ -31,6 +31,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     subjects = {}
     for n in (64, 1024, 8192):
         for kind in KINDS:
+            tell(f"{n} environments, {kind}: compiling")
             call, _ = compiled(*native(n, kind))
             subjects[f"{n} environments, {kind}"] = Subject(call, n * STEPS, "steps/s", ASKED.get((n, kind)))
     call, _ = compiled(*through_gymnax(8192))

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from bench.measure import row
+from bench.measure import row, tell
 from lepton_jax.engine.evaluation import Evaluator
 from lepton_jax.engine.program import make_hypers, program_shape
 from lepton_jax.engine.setup import make_setup, named_set
@@ -25,6 +25,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 
 def measure(name: str, repetitions: int) -> list[dict[str, Any]]:
     preset, changes = POLICIES[name]
+    tell(f"policies of {name} on the named mazes")
     config = overlay(from_preset(preset), changes, "bench")
     setup = make_setup(config)
     hypers = make_hypers(config, program_shape(config))

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from bench.measure import Subject, compiled, rates
+from bench.measure import Subject, compiled, rates, tell
 from lepton_jax.envs.maze.generate import batch, split_levels
 from lepton_jax.envs.maze.oracle import distances
 from lepton_jax.envs.maze.spec import MazeSpec
@@ -43,10 +43,12 @@ def rows(quick: bool) -> list[dict[str, Any]]:
             return split_levels(key, spec, BATCH, 0)
 
         for name, function in (("", plain), (", with distances", solved), (", training layouts only", training)):
+            tell(f"perfect {size}x{size}{name}: compiling")
             call, _ = compiled(function, jax.random.key(0))
             asked = 60e3 if (size, name) == (13, ", with distances") else None
             subjects[f"perfect {size}x{size}{name}"] = Subject(call, BATCH, "levels/s", asked)
     for name, spec in OTHERS.items():
+        tell(f"13x13 {name}: compiling")
         call, _ = compiled(lambda key, spec=spec: batch(key, spec, BATCH), jax.random.key(0))
         subjects[f"13x13 {name}"] = Subject(call, BATCH, "levels/s")
     return rates(subjects, 5 if quick else 20)

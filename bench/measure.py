@@ -7,10 +7,62 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+
+from lepton_jax.report import live
+
+
+class Progress:
+    """Says what is being measured: live on a terminal, a line a tier elsewhere. A context manager."""
+
+    def __init__(self, kind: str, tiers: Sequence[str]):
+        """``kind``: of the display: auto, plain or quiet. ``tiers``: what will be measured, in order."""
+        self._kind, self._tiers, self._tier = live.chosen(kind), tiers, ""
+        self._began = time.monotonic()
+        self._screen = live.Screen() if self._kind == "live" else None
+
+    def __enter__(self) -> Progress:
+        global _progress
+        _progress = self
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        global _progress
+        _progress = None
+        if self._screen is not None:
+            self._screen.stop()
+
+    def begin(self, tier: str) -> None:
+        """A tier begins; it compiles first."""
+        self._tier = tier
+        if self._kind == "plain":
+            print(f"{tier} ({self._place}) ...", flush=True)
+        self.tell("preparing ...", 0, 0)
+
+    def tell(self, what: str, done: int, of: int) -> None:
+        """``what`` is measured now; so many measurements of the tier are done, 0 of 0 where that is not known."""
+        if (screen := self._screen) is None:
+            return
+        shown = {"tier": f"{self._tier}, {self._place}", "now": what}
+        share = self._tiers.index(self._tier) + (done / of if of else 0.0)
+        spent = f"{live.clock(time.monotonic() - self._began)} so far"
+        screen.show(lambda: live.stacked([live.head(share, len(self._tiers), spent), "", live.facts(shown)]))
+
+    @property
+    def _place(self) -> str:
+        return f"{self._tiers.index(self._tier) + 1} of {len(self._tiers)}"
+
+
+_progress: Progress | None = None
+
+
+def tell(what: str, done: int = 0, of: int = 0) -> None:
+    """Tells the progress display, if there is one, what is measured now."""
+    if _progress is not None:
+        _progress.tell(what, done, of)
 
 
 class Subject(NamedTuple):
@@ -31,11 +83,13 @@ def compiled(function: Callable[..., Any], *args: Any) -> tuple[Callable[[], Any
 
 def rates(subjects: Mapping[str, Subject], repetitions: int) -> list[dict[str, Any]]:
     """Times the subjects in turn, ``repetitions`` times each after one warm-up."""
-    for subject in subjects.values():
+    for name, subject in subjects.items():
+        tell(f"{name}: warming up")
         jax.block_until_ready(subject.call())
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(repetitions):
-        for name, subject in subjects.items():
+    for repetition in range(repetitions):
+        for number, (name, subject) in enumerate(subjects.items()):
+            tell(name, repetition * len(subjects) + number, repetitions * len(subjects))
             began = time.perf_counter()
             jax.block_until_ready(subject.call())
             seconds[name].append(time.perf_counter() - began)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.measure import row
+from bench.measure import row, tell
 from lepton_jax.config import CheckpointConfig, Config
 from lepton_jax.engine import checkpoint
 from lepton_jax.engine.folder import RunFolder
@@ -31,6 +31,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 
 def measure(name: str, config: Config, repetitions: int) -> list[dict[str, Any]]:
     """Chunks of about a second with and without a checkpoint written meanwhile, in turn."""
+    tell(f"checkpoints of {name}")
     setup = make_setup(config)
     program = make_program(config, setup.env, setup.agent, setup.shards)
     hypers = make_hypers(config, program.shape)

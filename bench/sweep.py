@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.measure import Subject, rates, row
+from bench.measure import Subject, rates, row, tell
 from bench.train import chunk
 from lepton_jax.config import Config, Hypers
 from lepton_jax.engine.memory import tree_bytes
@@ -26,10 +26,12 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     gpu, devices = jax.default_backend() != "cpu", jax.local_device_count()
     subjects, others = {}, []
     for name, shards in {"over all devices": 0, "on one device": 1}.items():
+        tell(f"quick alone, {name}: compiling")
         call, work, seconds, _ = chunk(dataclasses.replace(config, shards=shards))
         subjects[f"quick alone, {name}"] = Subject(call, work, "env-steps/s")
         others.append(row(f"compile quick alone, {name}", "s", [seconds]))
     for places in (1, 4, 16, 64, 256) if gpu else (devices, 4 * devices, 32 * devices):
+        tell(f"{places} lanes: compiling")
         call, work, seconds, size = lanes(dataclasses.replace(config, shards=1), Lift(places, devices, gpu))
         subjects[f"quick, {places} lanes"] = Subject(call, work, "env-steps/s")
         others.append(row(f"compile quick, {places} lanes", "s", [seconds]))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.measure import Subject, rates, row
+from bench.measure import Subject, rates, row, tell
 from lepton_jax.config import Config
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import make_hypers, make_program
@@ -29,6 +29,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     subjects, compiles = {}, []
     for name, asked in presets.items():
         preset, _, kind = name.partition(" ")
+        tell(f"{name}: compiling")
         config = peer_cartpole() if kind == "as purejaxrl" else from_preset(preset, kind or "dqn")
         call, work, seconds, size = chunk(config)
         subjects[f"train {name}"] = Subject(call, work, "env-steps/s", asked)

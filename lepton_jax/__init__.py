@@ -9,10 +9,12 @@ print(result.summary["success_rate"])
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_jax.config import Config, ConfigError
+from lepton_jax.engine.metrics import Event, Observer
 from lepton_jax.presets import from_preset, kind_of
 from lepton_jax.settings import overlay
 
@@ -21,7 +23,18 @@ if TYPE_CHECKING:
     from lepton_jax.envs.gymnasium import LeptonEnv, LeptonVectorEnv
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "make_gymnasium", "preset", "register_gymnax", "resume", "run", "run_sweep"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Event",
+    "Observer",
+    "make_gymnasium",
+    "preset",
+    "register_gymnax",
+    "resume",
+    "run",
+    "run_sweep",
+]
 
 
 def preset(name: str = "quick", **changes: Any) -> Config:
@@ -33,18 +46,17 @@ def preset(name: str = "quick", **changes: Any) -> Config:
     return overlay(from_preset(name, kind_of(changes)), changes, "preset()")
 
 
-def run(config: Config | None = None, graft: str | Path | None = None) -> Result:
+def run(config: Config | None = None, graft: str | Path | None = None, observers: Sequence[Observer] = ()) -> Result:
     """Trains ``config``, by default the preset ``quick``, shows how it goes, and leaves a run folder.
 
     ``graft`` is what it begins from: a run, a checkpoint, a file of arrays, or a plan in TOML; by default random
-    numbers.
+    numbers. ``observers`` are told how it goes, besides the display and what ``config.track`` names.
 
     Raises:
       ConfigError: the configuration cannot be used, or the graft does not fit; says why.
     """
     from lepton_jax.engine.launch import begin
     from lepton_jax.engine.run import go
-    from lepton_jax.report.terminal import make_display
 
     config, origin = config or preset(), None
     if graft is not None:
@@ -54,13 +66,13 @@ def run(config: Config | None = None, graft: str | Path | None = None) -> Result
         plan, name = asked_for(str(graft))
         origin = make_graft(plan, config, name).origin()
     start = begin(config, origin)
-    return go(start, [make_display(start.config.display)])
+    return _with_report(go(start, _observers(start.config, observers)))
 
 
-def resume(path: str | Path, **changes: Any) -> Result:
+def resume(path: str | Path, observers: Sequence[Observer] = (), **changes: Any) -> Result:
     """Goes on with the run in ``path`` from its newest intact checkpoint, as if it had never been stopped.
 
-    ``resume("runs/mine", total_steps=20_000_000)`` extends a run.
+    ``resume("runs/mine", total_steps=20_000_000)`` extends a run. ``observers``: as of ``run``.
 
     Raises:
       ConfigError: no run there, another process writes it, or a setting was changed that cannot be.
@@ -68,11 +80,24 @@ def resume(path: str | Path, **changes: Any) -> Result:
     """
     from lepton_jax.engine.launch import go_on
     from lepton_jax.engine.run import go
-    from lepton_jax.report.terminal import make_display
     from lepton_jax.transfer.graft import replan
 
     start = go_on(Path(path), lambda config: overlay(config, changes, "resume()"), replan)
-    return go(start, [make_display(start.config.display)])
+    return _with_report(go(start, _observers(start.config, observers)))
+
+
+def _with_report(result: Result) -> Result:
+    from lepton_jax.report.run_page import report_or_note
+
+    report_or_note(result.folder, result.best)
+    return result
+
+
+def _observers(config: Config, more: Sequence[Observer]) -> list[Observer]:
+    from lepton_jax.report.terminal import make_display
+    from lepton_jax.report.trackers import make_trackers
+
+    return [make_display(config.display), *make_trackers(config.track), *more]
 
 
 def run_sweep(config: Config | None = None, run_dir: str = "", **asked: Any) -> dict[str, Any]:

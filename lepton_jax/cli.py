@@ -48,7 +48,7 @@ def parse_config(
     first.add_argument("--config")
     first.add_argument("--lane", type=int)
     first.add_argument("--agent.kind", dest="kind")
-    known, flags = first.parse_known_args(argv)
+    known, flags = first.parse_known_args(_spelled(argv))
     preset = str(known.preset or preset or "quick")
     file = Path(known.config) if known.config else None
     if known.lane is not None or (file is not None and is_sweep(file)):
@@ -65,7 +65,8 @@ def parse_config(
         default = overlay(default, {"agent": {"kind": known.kind}}, "--agent.kind")
     epilogue = (
         f"--preset {{{','.join(PRESETS)}}} and --config FILE.toml come first; flags change what they say. "
-        f"--config SWEEP --lane I is a lane of a sweep. Shown are the values of preset {preset}."
+        f"--config SWEEP --lane I is a lane of a sweep. --quiet is --display quiet. Shown are the values of preset "
+        f"{preset}."
     )
     config = tyro.cli(Config, prog=prog, args=flags, default=default, description=f"{description}\n\n{epilogue}")
     return validate(config), {"preset": preset, "config": known.config, "lane": known.lane, "flags": flags}
@@ -87,7 +88,12 @@ def parse_changes(argv: list[str], prog: str, default: Config, description: str)
     for word in argv:
         if word.split("=")[0] in ("--preset", "--config"):
             raise ConfigError(f"{word}: a run goes on with the settings it has; leave {word.split('=')[0]} away")
-    return tyro.cli(Config, prog=prog, args=argv, default=default, description=description)
+    return tyro.cli(Config, prog=prog, args=_spelled(argv), default=default, description=description)
+
+
+def _spelled(argv: list[str]) -> list[str]:
+    """``argv`` with --quiet as the setting it stands for."""
+    return [word for given in argv for word in (["--display", "quiet"] if given == "--quiet" else [given])]
 
 
 def guarded(main: Callable[[list[str]], None]) -> NoReturn:

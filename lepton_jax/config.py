@@ -154,7 +154,8 @@ class Config:
     schedule_steps: int = 0  # steps that schedules and log_points are spread over; 0 = total_steps
     run_dir: str = ""  # where the run is kept; empty = runs/PRESET-sSEED-TIME
     log_points: int = 40  # how often, over the run, metrics are read and the policy is validated
-    display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = a bar on a terminal, else plain lines
+    display: Literal["auto", "plain", "epochs", "quiet"] = "auto"  # auto = live on a terminal, else plain lines
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()  # also tell these; each is an extra of the package
     shards: int = 0  # devices (on a CPU: cores) that share one run; 0 = as many as pay
     matmul_precision: Literal["default", "high", "highest"] = "highest"  # of float32 matrix products on accelerators
     env: EnvConfig = field(default_factory=EnvConfig)

@@ -42,8 +42,20 @@ def _parser() -> argparse.ArgumentParser:
         "verify": "read all that a plan names and compare it with its digests",
         "lineage": "tell what a run was grafted from, and that from what",
     }
+    examples = {
+        "plan": "runs/small --env.size 9 --out PLAN.toml",
+        "show": "runs/small",
+        "verify": "PLAN.toml --env.size 9",
+        "lineage": "runs/large",
+    }
     for name, text in helps.items():
-        one = does.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        one = does.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example: {_PROG} {name} {examples[name]}",
+            allow_abbrev=False,
+        )
         takes_plan = name in ("plan", "verify")
         one.add_argument("source", metavar="SOURCE | PLAN.toml" if takes_plan else "SOURCE")
         one.add_argument("--graft-policy", metavar="NAME", help="of a run or sweep: final, best or latest")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,34 +34,42 @@ def main(argv: list[str]) -> None:
     parser.add_argument("pair", metavar="PAIR", help=f"{', '.join(PAIRS)}; T4 is all of its pairs")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many (default: that of the pair, 3 or 5)")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the runs are kept (default: runs/measure)")
+    parser.add_argument(
+        "--display",
+        choices=("auto", "plain", "quiet"),
+        default="auto",
+        help="of what is running (default: %(default)s)",
+    )
+    parser.add_argument("--quiet", dest="display", action="store_const", const="quiet", help="as --display quiet")
     parser.add_argument("--dry-run", action="store_true", help="say what it would take, and stop")
     args = parser.parse_args(argv)
     if args.seeds is not None and not 1 <= args.seeds <= 1000:
         raise ConfigError(f"--seeds {args.seeds}: expected 1 to 1000")
     from lepton_jax.transfer.measure import budget, find_pairs  # jax from here on
 
-    for name in find_pairs(args.pair):
+    seeds = {name: args.seeds or PAIRS[name].seeds for name in find_pairs(args.pair)}
+    for name, count in seeds.items():
         pair = PAIRS[name]
-        seeds = args.seeds or pair.seeds
-        steps = budget(pair, seeds)
+        steps = budget(pair, count)
         print(
-            f"{name}: {pair.question}\n{len(pair.sources)} sources and {len(pair.arms)} arms x {seeds} seeds, "
+            f"{name}: {pair.question}\n{len(pair.sources)} sources and {len(pair.arms)} arms x {count} seeds, "
             f"{steps / 1e6:.0f} M env-steps: about {steps / 300_000 / 60:.0f} minutes at 300 k/s, compiling apart",
             flush=True,
         )
-        if not args.dry_run:
-            _measure(name, seeds, (args.run_dir or Path("runs/measure")) / f"{name}-{seeds}")
+    if args.dry_run:
+        return
+    from lepton_jax.report.measure_terminal import Overview
+
+    with Overview(args.display, seeds) as overview:
+        for name, count in seeds.items():
+            path = (args.run_dir or Path("runs/measure")) / f"{name}-{count}"
+            _measure(name, count, path, partial(overview.watch, name))
 
 
-def _measure(name: str, seeds: int, path: Path) -> None:
+def _measure(name: str, seeds: int, path: Path, watch: Callable[[str], list[Watcher]]) -> None:
     from lepton_jax.report.measure_page import figure, page
-    from lepton_jax.report.sweep_terminal import make_watcher
     from lepton_jax.transfer.gains import gains, markdown, table
     from lepton_jax.transfer.measure import measure
-
-    def watch(what: str) -> list[Watcher]:
-        print(f"  {what} ...", flush=True)
-        return [make_watcher("quiet")]
 
     record = measure(name, seeds, path, watch)
     told = gains(record)

@@ -84,6 +84,16 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any
             yield name, before, after
 
 
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of every setting."""
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            yield from flat(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value
+
+
 def to_toml(config: Config, table: str = "") -> str:
     """The whole configuration as TOML, which ``--config`` reads back to an equal one; below ``[table]``, if named."""
     lines = [*([f"[{table}]"] if table else []), f"config_version = {VERSION}"]
@@ -110,6 +120,10 @@ def typed(value: Any, expected: Any, name: str, source: str) -> Any:
             hint = nearest(str(value), choices)
             raise ConfigError(f"{source}: '{name}' = {value!r}{hint}; expected one of {', '.join(map(repr, choices))}")
         return value
+    if get_origin(expected) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{source}: '{name}' = {value!r} has type {type(value).__name__}; expected a list")
+        return tuple(typed(item, get_args(expected)[0], name, source) for item in value)
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not expected:
@@ -126,7 +140,9 @@ def nearest(name: str, known: Any, prefix: str = "") -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A bool, a string or a number as TOML."""
+    """A bool, a string, a number or a tuple of these as TOML."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
         "Train a deep Q-network; by default on small mazes, in a minute. --resume RUN goes on with a run that was "
         "stopped, or with --total-steps extends one that has ended. --graft RUN begins with the network of another "
         "run, and a new head where shapes differ; with --graft-policy best, --graft-lane 3; --graft PLAN.toml by "
-        "rules, see lepton_jax.graft.",
+        f"rules, see lepton_jax.graft.\n\nexample: {_PROG} --preset maze9 --seed 3 --run-dir runs/mine",
     )
     if not config.run_dir:
         name = origin["preset"] if origin["lane"] is None else f"lane{origin['lane']}"
@@ -86,13 +86,19 @@ def _go_on(path: Path, flags: list[str]) -> None:
 
 def _train(start: launch.Launch, called_with: dict[str, Any]) -> None:
     from lepton_jax.engine.run import go  # jax from here on
+    from lepton_jax.report.run_page import report_or_note
     from lepton_jax.report.terminal import make_display
+    from lepton_jax.report.trackers import make_trackers
 
-    _say(go(start, [make_display(start.config.display)], {"called_with": called_with}).folder)
+    observers = [make_display(start.config.display), *make_trackers(start.config.track)]
+    result = go(start, observers, {"called_with": called_with})
+    report_or_note(result.folder, result.best)
+    _say(result.folder)
 
 
 def _say(folder: Path) -> None:
-    print(f"kept in {folder}; look again with: python -m lepton_jax.evaluate {folder}")
+    page = ", with report.html" if (folder / "report.html").is_file() else ""
+    print(f"kept in {folder}{page}; look again with: python -m lepton_jax.evaluate {folder}")
 
 
 if __name__ == "__main__":

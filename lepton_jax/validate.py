@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
@@ -58,6 +59,16 @@ def validate(config: Config) -> Config:
     if env.id == MAZE:
         _check_maze(c, check)
     return config
+
+
+def check_trackers(config: Config) -> None:
+    """Raises ConfigError unless all that ``config.track`` names is installed. A run can be looked at without."""
+    for name in config.track:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a mere folder of that name, as such tools leave them, has no origin
+            raise ConfigError(
+                f"track: {name} is not installed: pip install 'lepton-jax[{name}]', or leave --track {name} away"
+            )
 
 
 def _check_pqn(c: Config, check: Callable[[bool, str, str], None]) -> None:

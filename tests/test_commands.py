@@ -172,7 +172,7 @@ def test_the_run_folder_is_complete(workplace):
     run = workplace / "run"
     assert {path.name for path in run.iterdir()} == {
         "config.toml", "manifest.json", "metrics.jsonl", "timing.jsonl", "summary.json", "policy",
-        "checkpoints", ".lock",
+        "checkpoints", ".lock", "report.html",
     }  # fmt: skip
     assert {path.name for path in (run / "policy").iterdir()} == {"best", "final"}
 

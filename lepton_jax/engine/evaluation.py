@@ -28,6 +28,64 @@ class Episodes(NamedTuple):
     success: jax.Array  # bool (M,): ended as the task asks; terminated, where the world does not tell
 
 
+class Playing(NamedTuple):
+    """M episodes under way."""
+
+    time: jax.Array  # int32 (): steps taken
+    state: Any  # of the worlds
+    carry: Any  # of the agent's memory
+    first: jax.Array  # bool (M,): whether the step to come is the first of an episode
+    done: jax.Array  # bool (M,): whether the judged episode has ended
+    discount: jax.Array  # float32 (): gamma**time
+    seen: Episodes
+
+
+class Turn(NamedTuple):
+    """What one step of ``Playing`` was; of episodes that are done it means nothing."""
+
+    episode: Any  # episode parts, as ``VectorEnv.record`` has them
+    reached: Any  # step parts of the state reached
+    q: jax.Array  # float32 (M, A)
+    action: jax.Array  # int32 (M,)
+    reward: jax.Array  # float32 (M,)
+
+
+def begin(env: VectorEnv, agent: Agent, worlds: Any, key: jax.Array, hypers: Any, count: int) -> Playing:
+    """Levels 0 to ``count`` - 1 before the first step; arguments as ``play``."""
+    state = env.reset(jax.random.split(key)[0], worlds, count, hypers, jnp.arange(count))
+    zero, none = jnp.zeros(count, jnp.float32), jnp.zeros(count, bool)
+    seen = Episodes(zero, zero, jnp.zeros(count, jnp.int32), none)
+    return Playing(jnp.int32(0), state, agent.carry(count), ~none, none, jnp.float32(1.0), seen)
+
+
+def take_turn(
+    env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, playing: Playing
+) -> tuple[Playing, Turn]:
+    """One greedy step of every episode; ``key`` as for ``begin``."""
+    time, state, carry, first, done, discount, seen = playing
+    episode, step = env.record(state)
+    q, carry = agent.q_values(agent_state, carry, env.observe(episode, step, worlds), first)
+    action = explore.greedy(q)
+    step_key = jax.random.fold_in(jax.random.split(key)[1], time)
+    state, outcome = env.step(step_key, state, action, worlds, hypers)
+    reward = jnp.where(done, 0.0, outcome.reward)
+    won = outcome.terminated if isinstance(outcome.success, tuple) else outcome.success
+    seen = Episodes(
+        total=seen.total + reward,
+        discounted=seen.discounted + discount * reward,
+        length=seen.length + ~done,
+        success=seen.success | (won & ~done),
+    )
+    ended = outcome.terminated | outcome.truncated
+    after = Playing(time + 1, state, carry, ended, done | ended, discount * hypers.gamma, seen)
+    return after, Turn(episode, outcome.reached, q, action, reward)
+
+
+def going(env: VectorEnv, playing: Playing) -> jax.Array:
+    """Whether any episode goes on, bool (): each ends at the time limit at the latest."""
+    return (playing.time < env.time_limit) & ~jnp.all(playing.done)
+
+
 def play(
     env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, key: jax.Array, hypers: Any, count: int
 ) -> Episodes:
@@ -36,37 +94,9 @@ def play(
     Args:
       count: static. key: typed key; a run with the same key plays the same episodes.
     """
-    reset_key, play_key = jax.random.split(key)
-    state = env.reset(reset_key, worlds, count, hypers, jnp.arange(count))
-    zero = jnp.zeros(count, jnp.float32)
-    start = (
-        jnp.int32(0),
-        state,
-        agent.carry(count),
-        jnp.ones(count, bool),
-        jnp.zeros(count, bool),
-        jnp.float32(1.0),
-        Episodes(zero, zero, jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)),
-    )
-
-    def step(playing: Any) -> Any:
-        time, state, carry, first, done, discount, seen = playing
-        q, carry = agent.q_values(agent_state, carry, env.observe(*env.record(state), worlds), first)
-        step_key = jax.random.fold_in(play_key, time)
-        state, outcome = env.step(step_key, state, explore.greedy(q), worlds, hypers)
-        reward = jnp.where(done, 0.0, outcome.reward)
-        won = outcome.terminated if isinstance(outcome.success, tuple) else outcome.success
-        seen = Episodes(
-            total=seen.total + reward,
-            discounted=seen.discounted + discount * reward,
-            length=seen.length + ~done,
-            success=seen.success | (won & ~done),
-        )
-        ended = outcome.terminated | outcome.truncated
-        return time + 1, state, carry, ended, done | ended, discount * hypers.gamma, seen
-
-    # Every episode ends at the time limit at the latest; when all have ended there is nothing left to do.
-    return jax.lax.while_loop(lambda p: (p[0] < env.time_limit) & ~jnp.all(p[4]), step, start)[-1]
+    start = begin(env, agent, worlds, key, hypers, count)
+    step = lambda playing: take_turn(env, agent, agent_state, worlds, key, hypers, playing)[0]
+    return jax.lax.while_loop(lambda playing: going(env, playing), step, start).seen
 
 
 def q_error(env: VectorEnv, agent: Agent, agent_state: Any, worlds: Any, exact: Exact) -> jax.Array:
@@ -166,6 +196,11 @@ class Evaluator:
 
         exact = self._solve(levels)
         return jax.device_get(self._call("each", measure, levels.size, agent_state, levels.worlds, self._hypers, exact))
+
+    def shortest(self, levels: LevelSet) -> np.ndarray | None:
+        """The fewest steps from each start to success, int32 (size,); None where the world cannot tell."""
+        exact = self._solve(levels)
+        return None if exact is None else jax.device_get(exact.start_distance)
 
     def _solve(self, levels: LevelSet) -> Exact | None:
         if (solve := self._env.solve) is None:

@@ -14,10 +14,10 @@ from lepton_jax.engine.folder import RunFolder, put, resume_command
 from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.engine.origin import Origin
 from lepton_jax.settings import differences, overlay, parse_toml, to_toml
-from lepton_jax.validate import validate
+from lepton_jax.validate import check_trackers, validate
 
 # What does not change the numbers of a run may change when it goes on; its length may where schedules allow.
-_FREE = ("display", "total_steps", "schedule_steps")
+_FREE = ("display", "track", "total_steps", "schedule_steps")
 _FREE_SECTION = "checkpoint."
 
 Replan = Callable[[Path, Config], Origin]  # (file of a plan, settings of the run) -> what it begins from
@@ -46,6 +46,7 @@ def begin(config: Config, origin: Origin | None = None) -> Launch:
       ConfigError: a setting cannot be used, or the folder is in use or not empty.
     """
     config = validate(config)
+    check_trackers(config)
     folder = RunFolder.new(Path(config.run_dir or f"runs/s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"))
     if origin is not None:
         put(folder.graft, origin.plan)
@@ -105,6 +106,7 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config], replan: Replan | 
             notes.append(f"{broken}; it is written anew as the checkpoint has it")
             there = before
     config = _settle(before, validate(ask(there)), folder)
+    check_trackers(config)
     ended = folder.summary.is_file()
     finished = ended and config.total_steps == before.total_steps
     if ended and not finished and point is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -17,7 +18,7 @@ from lepton_jax.engine.folder import RunFolder, resume_command
 from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
 from lepton_jax.engine.keeper import Keeper
-from lepton_jax.engine.metrics import Event, Observer, Record, Troubles
+from lepton_jax.engine.metrics import Episode, Event, Observer, Record, Troubles
 from lepton_jax.engine.program import NEVER, Shape, State, clear_metrics, read_metrics
 from lepton_jax.engine.shard import on_one
 
@@ -62,11 +63,12 @@ class Parts(NamedTuple):
     policy: Callable[[Any], Any]  # agent state -> policy
     validate: Callable[[Any], dict[str, float]]  # agent state -> figures
     latest: Callable[[State], tuple[Any, int, float]]
+    episode: Callable[[State], Episode | None] | None
     folder: RunFolder
     record: Record
     keeper: Keeper
     about: Mapping[str, Any]  # JSON that every checkpoint says
-    observers: Sequence[Observer]
+    audience: Observer
 
 
 def train(moment: Moment, parts: Parts) -> Moment:
@@ -83,10 +85,9 @@ def train(moment: Moment, parts: Parts) -> Moment:
 def judge_first(moment: Moment, parts: Parts) -> Moment:
     """Validates and logs a policy that has not been trained yet, as log point 0; it is the first best one."""
     validation = parts.validate(on_one(moment.state.agent_state))
-    event = Event(0, parts.shape.points, 0, 0, parts.shape.iterations * parts.shape.steps, 0.0, {}, validation, None)
+    event = Event(0, parts.shape.points, 0, 0, parts.shape.iterations * parts.shape.steps, 0.0, {}, validation)
     parts.record.append(event)
-    for observer in parts.observers:
-        observer.update(event)
+    parts.audience.update(event)
     return moment._replace(progress=moment.progress._replace(best_score=score_of(validation)))
 
 
@@ -115,8 +116,9 @@ class _Loop:
                 if done or asked or keeper.due(segments * shape.per_segment, at_point):
                     self._save(moment)
                 if event is not None:
-                    for observer in self._parts.observers:
-                        observer.update(event)
+                    self._parts.audience.update(event)
+                else:
+                    self._parts.audience.advance(segments * shape.per_segment * shape.steps, moment.progress.seconds)
                 if asked:
                     raise Interrupted(self._farewell(moment, keeper.problem()), asked)
             if (problem := keeper.problem()) is not None:
@@ -166,7 +168,8 @@ class _Loop:
             seconds=progress.seconds,
             metrics=metrics,
             validation=validation,
-            latest=lambda state=moment.state: parts.latest(state),
+            latest=partial(parts.latest, moment.state),
+            episode=None if parts.episode is None else partial(parts.episode, moment.state),
         )
         self._troubles.tell("metrics", parts.record.append(event))
         return moment, event
@@ -185,8 +188,7 @@ class _Loop:
         return position | {"score": progress.score, "progress": progress._asdict()} | dict(self._parts.about)
 
     def _say(self, text: str) -> None:
-        for observer in self._parts.observers:
-            observer.notice(text)
+        self._parts.audience.notice(text)
 
     def _refuse(self, moment: Moment, figures: Mapping[str, float]) -> NoReturn:
         """Keeps the state for inspection and raises Diverged."""

@@ -22,16 +22,42 @@ class Event(NamedTuple):
     seconds: float  # of training so far, compile and evaluation apart
     metrics: dict[str, float]  # since the log point before, {} at point 0; reproducible
     validation: dict[str, float]  # of the policy; reproducible
-    latest: Callable[[], tuple[Any, int, float]] | None  # observation, action, reward of environment 0, last step taken
+    # Nothing is read from the device unless it is asked for, within ``update``: the state does not outlive it.
+    latest: Callable[[], tuple[Any, int, float]] | None = None  # observation, action, reward of environment 0, last
+    episode: Callable[[], Episode | None] | None = None  # the last whole one of environment 0; of mazes only
+
+
+class Episode(NamedTuple):
+    """An episode of T steps in training, with exploration, in a maze; NumPy arrays."""
+
+    level: Any  # Level; its start is where the episode began
+    cells: Any  # int32 (T,): where the agent was before each step
+    heading: int | None  # before the last step; None where moves need none
+    held: bool  # whether the key had been fetched by then
+    reward: Any  # float32 (T,)
+    terminated: bool  # ended by a goal or lava, not by the time limit
 
 
 class Observer(Protocol):
-    """Something that is told how a run goes: a display, a tracker."""
+    """Something that is told how a run goes: a display, a tracker. Derive from it and define what is of interest.
 
-    def begin(self, config: Config, about: dict[str, Any]) -> None: ...
-    def update(self, event: Event) -> None: ...
-    def notice(self, text: str) -> None: ...  # something a person should know, such as a checkpoint that failed
-    def end(self, summary: dict[str, Any] | None) -> None: ...  # None: the run did not come to its end
+    Whatever it raises does not stop the run: it becomes a notice to the others, and the observer is told nothing more.
+    """
+
+    def begin(self, config: Config, about: dict[str, Any]) -> None:
+        """All is compiled. ``about``: manifest.json, ``folder`` and ``resumed_at``, env-steps, or None."""
+
+    def advance(self, env_steps: int, seconds: float) -> None:
+        """About a second of training has passed, and no log point is reached. Counts are of the whole run so far."""
+
+    def update(self, event: Event) -> None:
+        """A log point. A run that was killed and goes on may come to log points again, with the same figures."""
+
+    def notice(self, text: str) -> None:
+        """Something a person should know, such as a checkpoint that failed. May come before ``begin``."""
+
+    def end(self, summary: dict[str, Any] | None) -> None:
+        """The run is over; ``summary`` as in summary.json, None if it was stopped or has failed."""
 
 
 # What an evaluation tells of a policy, in the order in which people read it; see engine/evaluation.py.
@@ -70,13 +96,10 @@ class Record:
 
     def append(self, event: Event) -> str | None:
         """Adds the lines of an event. What the disk refuses waits for the next time; says why, or None."""
-        position = {"iteration": event.iteration, "env_steps": event.env_steps}
-        validation = {f"validation/{name}": value for name, value in event.validation.items()}
-        records = (event.metrics | validation, {"seconds": event.seconds})
         problem = None
-        for name, journal, record in zip(RECORDED, (self._metrics, self._timing), records, strict=True):
+        for name, journal, line in zip(RECORDED, (self._metrics, self._timing), lines_of(event), strict=True):
             try:
-                journal.append(to_json(position | record))
+                journal.append(to_json(line))
             except OSError as error:
                 problem = f"{name}: {error.strerror}"
         return problem
@@ -85,6 +108,13 @@ class Record:
         """Writes what waits; OSError if that cannot be done."""
         self._metrics.flush()
         self._timing.flush()
+
+
+def lines_of(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ``metrics.jsonl`` and ``timing.jsonl`` say of an event."""
+    position = {"iteration": event.iteration, "env_steps": event.env_steps}
+    validation = {f"validation/{name}": value for name, value in event.validation.items()}
+    return position | event.metrics | validation, position | {"seconds": event.seconds}
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

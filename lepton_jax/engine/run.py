@@ -14,16 +14,18 @@ import numpy as np
 from lepton_jax.agents.training import AS_USUAL, Given, Training
 from lepton_jax.config import Config, ConfigError, Hypers
 from lepton_jax.engine import checkpoint, manifest
+from lepton_jax.engine.audience import Audience
 from lepton_jax.engine.evaluation import Evaluator
 from lepton_jax.engine.folder import put, resume_command
 from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
+from lepton_jax.engine.latest import episode_reader, latest_step
 from lepton_jax.engine.launch import Launch, begin, runnable
 from lepton_jax.engine.loop import Moment, Parts, Progress, judge_first, train
 from lepton_jax.engine.memory import Size, refuse_oversized, size_of
 from lepton_jax.engine.metrics import RECORDED, Observer, Record, to_json
 from lepton_jax.engine.origin import Origin
-from lepton_jax.engine.program import Program, Shape, State, make_hypers, make_program
+from lepton_jax.engine.program import Program, State, make_hypers, make_program
 from lepton_jax.engine.setup import Setup, level_set, make_setup, prepare_jax
 from lepton_jax.engine.shard import on_one
 
@@ -47,7 +49,7 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
 
     Args:
       launch: from ``engine.launch``: a run about to start or to go on.
-      observers: told of the beginning, of every log point and of the end.
+      observers: told of the beginning, of every log point and of the end; one that fails is dropped.
       about: JSON to be kept in the manifest, such as the flags the run was called with.
 
     Raises:
@@ -56,12 +58,12 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
       Diverged: a metric, a parameter or a return is not finite.
       CheckpointError: the end could not be saved.
     """
+    audience = Audience(observers)
     with launch.folder:
         try:
-            return _go(launch, observers, about or {})
+            return _go(launch, audience, about or {})
         except BaseException as error:
-            for observer in observers:
-                observer.end(None)
+            audience.end(None)
             if launch.new and isinstance(error, ConfigError):
                 launch.folder.discard()
             if type(error) is KeyboardInterrupt:  # while compiling: there is nothing to save yet
@@ -69,7 +71,7 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
             raise
 
 
-def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any]) -> Result:
+def _go(launch: Launch, audience: Audience, about: Mapping[str, Any]) -> Result:
     began = time.perf_counter()
     folder, config, point = launch.folder, launch.config, launch.point
     folder.summary.unlink(missing_ok=True)
@@ -91,23 +93,24 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
     lineage = [*ready.lineage, {"iteration": iteration, "environment": facts["environment"], **about}]
     facts |= {"lineage": lineage} | ({} if graft is None else {"graft": graft})
     put(folder.manifest, to_json(facts, indent=2) + "\n")
-    for observer in observers:
-        for note in (*launch.notes, *manifest.changes(lineage)):
-            observer.notice(note)
-        observer.begin(config, facts | {"resumed_at": iteration * shape.steps if point else None})
     record = Record(folder, {name: (point / name).read_text() for name in RECORDED} if point else {})
+    for note in (*launch.notes, *manifest.changes(lineage)):
+        audience.notice(note)
+    resumed_at = iteration * shape.steps if point else None
+    audience.begin(config, facts | {"folder": str(folder.path), "resumed_at": resumed_at})
     parts = Parts(
         shape=shape,
         chunk=ready.chunk,
         hypers=hypers,
         policy=setup.agent.policy,
         validate=lambda agent_state: evaluator.validate(agent_state, validation),
-        latest=lambda state: _latest(state, setup, shape),
+        latest=lambda state: latest_step(state, setup, shape),
+        episode=episode_reader(setup, shape),
         folder=folder,
         record=record,
         keeper=Keeper(folder, config.checkpoint, iteration),
         about={"config": runnable(config), "lineage": lineage} | ({} if graft is None else {"graft": graft}),
-        observers=observers,
+        audience=audience,
     )
     # What a graft is worth before any update: a run that begins at random is worth nothing then.
     at_once = graft is not None and point is None
@@ -130,8 +133,7 @@ def _go(launch: Launch, observers: Sequence[Observer], about: Mapping[str, Any])
         checkpoint.write(folder.policy(name), policy, {"env_steps": steps})
     summary["wall_seconds"] = time.perf_counter() - began
     put(folder.summary, to_json(summary, indent=2) + "\n")
-    for observer in observers:
-        observer.end(summary)
+    audience.end(summary)
     return Result(folder.path, summary, final, moment.best)
 
 
@@ -184,16 +186,3 @@ def _read(point: Path, like: State, shardings: State, setup: Setup) -> tuple[Mom
     return Moment(tree["state"], checkpoint.to_host(tree["best"]), Progress.from_json(said["progress"])), said[
         "lineage"
     ]
-
-
-def _latest(state: State, setup: Setup, shape: Shape) -> tuple[np.ndarray, int, float]:
-    """Observation, action and reward of environment 0 at the last step taken."""
-    ring, worlds = state.ring, state.worlds
-    if setup.shards > 1:
-        ring = jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], ring)
-        worlds = on_one(worlds)
-    length = ring.action.shape[0] // jax.tree.leaves(ring.truncated)[0].shape[0]
-    row = ((shape.warmup + int(state.clock)) % shape.blocks * length - 1) % ring.action.shape[0]
-    pick = lambda tree: jax.tree.map(lambda leaf: leaf[row, :1], tree)
-    observation = setup.env.observe(pick(ring.episode), pick(ring.step), worlds)
-    return np.asarray(observation)[0], int(ring.action[row, 0]), float(ring.reward[row, 0])

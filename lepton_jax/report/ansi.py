@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lepton_jax.envs.maze.glyphs import glyphs
-from lepton_jax.envs.maze.level import Level
+
+if TYPE_CHECKING:
+    from lepton_jax.envs.maze.level import Level
 
 # Background and foreground among the 256 colours that terminals share, nearest to those of pictures.
 _WALL = "48;5;240"

@@ -30,20 +30,22 @@ def escape(value: object) -> str:
     return html.escape(_FORBIDDEN.sub("\ufffd", str(value)))
 
 
-def document(title: str, body: str) -> str:
+def document(title: str, body: str, style: str = "", script: str = "") -> str:
     """A page in one file.
 
     Args:
       title: plain text.
       body: HTML, of which all that comes from data is escaped.
+      style: CSS of what only this page has.
+      script: JavaScript of the same; it runs when the body is there.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
         "script-src 'unsafe-inline'; img-src data:\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n"
-        f"{body}\n</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</main>\n<script>\n{SCRIPT}{script}</script>\n</body>\n</html>\n"
     )
 
 

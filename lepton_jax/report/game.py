@@ -149,7 +149,7 @@ def screen(
     columns, rows = size
     height, width = level.walls.shape
     row, column = divmod(now.cell, width)
-    window = _window(row, height, rows - 4), _window(column, width, columns // 2)
+    window = window_around(row, height, rows - 4), window_around(column, width, columns // 2)
     way = shortest(level, now.cell, now.held) if game.show_path and not now.end else []
     first = game.trail[0]
     best = len(shortest(level, first.cell, first.held)) - 1
@@ -171,7 +171,7 @@ def screen(
     return [short(title), *picture, *map(short, (status, told, HELP))]
 
 
-def _window(place: int, side: int, room: int) -> slice:
+def window_around(place: int, side: int, room: int) -> slice:
     """The part of a side that is shown where only ``room`` cells are: with the agent in its middle, if possible."""
     room = max(room, 3)
     first = min(max(place - room // 2, 0), max(side - room, 0))

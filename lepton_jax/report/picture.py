@@ -26,7 +26,7 @@ def save_png(path: str | Path, rgb: Any) -> None:
     Image.fromarray(_checked(rgb, "save_png")).save(path, format="PNG")
 
 
-def save_gif(path: str | Path, frames: Iterable[Any], fps: float = 8.0) -> None:
+def save_gif(path: str | Path, frames: Iterable[Any], fps: float = 8.0, rest: float = 0.0) -> None:
     """Writes an animation that repeats for ever.
 
     Args:
@@ -34,6 +34,7 @@ def save_gif(path: str | Path, frames: Iterable[Any], fps: float = 8.0) -> None:
       frames: pictures uint8 (height, width, 3), all of one size; exact where they have up to 256 colours together,
         else each frame is brought to 256 of its own.
       fps: frames a second, to 50; a GIF counts hundredths of a second, so 8 become 12 or 13 hundredths a frame.
+      rest: seconds for which the last frame stays beyond its own time.
 
     Raises:
       ValueError: there is no frame, they differ in size, or ``fps`` is out of range.
@@ -48,10 +49,11 @@ def save_gif(path: str | Path, frames: Iterable[Any], fps: float = 8.0) -> None:
     sizes = {picture.shape for picture in pictures}
     if len(sizes) > 1:
         raise ValueError(f"save_gif: frames of {len(sizes)} sizes, {sorted(sizes)}; expected one size")
-    images = _indexed(np.stack(pictures))
+    images = _indexed(pictures)
     # The k-th frame begins at the hundredth of a second nearest to k / fps, so that rounding does not add up.
     begins = [round(100 * number / fps) for number in range(len(images) + 1)]
     durations = [10 * (end - begin) for begin, end in itertools.pairwise(begins)]
+    durations[-1] += round(1000 * rest)
     first, *others = images
     first.save(path, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
@@ -63,19 +65,24 @@ def _checked(rgb: Any, who: str) -> np.ndarray:
     return array
 
 
-def _indexed(pictures: np.ndarray) -> list[Image]:
-    """uint8 (frames, height, width, 3) -> images with a palette; one for all of them, if it can hold their colours."""
+def _indexed(pictures: list[np.ndarray]) -> list[Image]:
+    """uint8 (height, width, 3) each -> images with a palette; one for all of them, if it can hold their colours."""
     from PIL import Image
 
-    codes = pictures.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, index = np.unique(codes, return_inverse=True)
+    code = lambda picture: picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    there = np.zeros(1 << 24, bool)  # of every colour: looking it up is many times faster than sorting all pixels
+    for picture in pictures:
+        there[code(picture)] = True
+    colours = np.flatnonzero(there)
     if len(colours) > _GIF_COLOURS:
         quantise = lambda picture: Image.fromarray(picture).quantize(_GIF_COLOURS, dither=Image.Dither.NONE)
         return [quantise(picture) for picture in pictures]
     palette = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1).astype(np.uint8).tobytes()
+    number = np.zeros(1 << 24, np.uint8)
+    number[colours] = np.arange(len(colours))
     images = []
-    for frame in index.reshape(codes.shape).astype(np.uint8):
-        image = Image.fromarray(frame, mode="L")
+    for picture in pictures:
+        image = Image.fromarray(number[code(picture)], mode="L")
         image.putpalette(palette)
         images.append(image)
     return images

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lepton_jax.config import MAZE
+from lepton_jax.report import live
+from lepton_jax.report.live import number
 from lepton_jax.report.sweep_plan import plan_lines
-from lepton_jax.report.terminal import clock, live_bar, number
+from lepton_jax.report.terminal import left
 from lepton_jax.scale.conduct import Watcher
 from lepton_jax.scale.design import Sweep
 from lepton_jax.scale.plan import GroupPlan
-from lepton_jax.scale.standing import Standing
+from lepton_jax.scale.standing import Scored, Standing, by_merit
 
 # Seconds between two plain lines, unless a lane has ended.
 _PAUSE = 10.0
 
 
 def make_watcher(kind: str) -> Watcher:
-    """The display that ``Config.display`` names; ``auto`` is a bar on a terminal and plain lines anywhere else."""
-    if kind == "quiet":
-        return Quiet()
-    return Bar() if kind == "auto" and sys.stdout.isatty() else Plain()
+    """The display that ``Config.display`` names; ``auto`` is live on a terminal and plain lines anywhere else."""
+    return {"live": Live, "quiet": Quiet}.get(live.chosen(kind), Plain)()
 
 
 class Quiet:
@@ -31,7 +31,7 @@ class Quiet:
     def begin(self, sweep: Sweep, plan: Sequence[GroupPlan]) -> None: ...
     def update(self, standing: Standing) -> None: ...
     def notice(self, text: str) -> None:
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        live.notice(text)
 
     def end(self, summary: Mapping[str, Any] | None) -> None: ...
 
@@ -48,7 +48,7 @@ class Plain(Quiet):
     def update(self, standing: Standing) -> None:
         now, counts = time.monotonic(), {k: v for k, v in standing.counts.items() if k not in ("waiting", "running")}
         if self._last is None and standing.env_steps:
-            print(f"expected, by the first chunk: {left(standing)} of training", flush=True)
+            print(f"expected, by the first chunk: {time_left(standing)} of training", flush=True)
         if self._last is None or now - self._last[0] > _PAUSE or counts != self._last[1]:
             self._last = now, counts
             print(text(standing), flush=True)
@@ -58,42 +58,54 @@ class Plain(Quiet):
             print("\n".join(table(summary)), flush=True)
 
 
-class Bar(Plain):
-    """A live line with a bar; the table at the end."""
+class Live(Plain):
+    """A bar, the counts and the best lanes with their curves, drawn over and over; the table at the end."""
+
+    def __init__(self, console: Any = None):
+        """``console``: a rich Console; by default the terminal."""
+        super().__init__()
+        self._console = console
+        self._screen: live.Screen | None = None
+        self._curves: dict[int, dict[int, float]] = {}  # of each lane: log point -> score
 
     def begin(self, sweep: Sweep, plan: Sequence[GroupPlan]) -> None:
-        super().begin(sweep, plan)
-        self._progress, self._task = live_bar("compiling ...")
+        self._screen, self._sweep = live.Screen(self._console), sweep
+        for line in plan_lines(sweep, plan):
+            self._screen.say(line)
+        self._screen.show(lambda: live.note("compiling ..."))
 
     def update(self, standing: Standing) -> None:
-        self._progress.update(self._task, total=standing.of, completed=standing.done, description=text(standing))
+        assert self._screen is not None
+        for lane in standing.scored:
+            self._curves.setdefault(lane.lane, {})[lane.points] = lane.score[0]
+        screen = self._screen
+        screen.show(lambda: _drawn(screen, self._sweep, standing, self._curves))
 
     def end(self, summary: Mapping[str, Any] | None) -> None:
-        self._progress.stop()
+        if self._screen is not None:
+            self._screen.stop()
         super().end(summary)
 
 
 def text(standing: Standing) -> str:
     """Lanes, speed, the best so far and the time left, in one line."""
-    counts = standing.counts
-    lanes = [f"{counts['finished']} done"] + [
-        f"{counts[status]} {status}" for status in ("stopped", "failed", "running", "waiting") if counts[status]
-    ]
     best = "" if standing.best is None else f"  best {standing.best[1][0]:.3f} (lane {standing.best[0]})"
-    return f"{', '.join(lanes)}  {speed(standing)}{best}  {left(standing)} left"
+    return f"{lanes(standing)}  {live.rate(standing.env_steps, standing.seconds)}{best}  {time_left(standing)} left"
 
 
-def speed(standing: Standing) -> str:
-    """Environment steps a second of all lanes together."""
-    return f"{standing.env_steps / standing.seconds / 1e3:,.0f} k/s" if standing.seconds else "-"
+def lanes(standing: Standing) -> str:
+    """Lanes by what has become of them."""
+    counts = standing.counts
+    others = ("stopped", "failed", "running", "waiting")
+    return ", ".join(
+        [f"{counts['finished']} done", *(f"{counts[status]} {status}" for status in others if counts[status])]
+    )
 
 
-def left(standing: Standing) -> str:
-    """Time left at the speed so far."""
-    if not standing.env_steps:
-        return "?"
-    seconds = (standing.of - standing.done) * standing.seconds / standing.env_steps
-    return clock(seconds)
+def time_left(standing: Standing) -> str:
+    """Time left at the speed so far; a lane that was stopped early needs no more."""
+    trained = standing.env_steps
+    return left(trained, trained + standing.of - standing.done, standing.seconds)
 
 
 def table(summary: Mapping[str, Any]) -> list[str]:
@@ -121,4 +133,34 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     return rows
 
 
-_SHOWN = 8
+def _drawn(screen: live.Screen, sweep: Sweep, standing: Standing, curves: Mapping[int, Mapping[int, float]]) -> Any:
+    """The picture of a sweep, for rich."""
+    shown = {
+        "lanes": lanes(standing),
+        "env-steps": f"{standing.env_steps:,} of {standing.of:,}",
+        "speed": live.rate(standing.env_steps, standing.seconds),
+    }
+    parts = [live.head(standing.done, standing.of, f"{time_left(standing)} left"), "", live.facts(shown)]
+    best = sorted(standing.scored, key=by_merit)[: max(1, min(_LIVE, screen.console.height - 8))]
+    if best:
+        parts += ["", _best(screen, sweep, best, curves)]
+    return live.stacked(parts)
+
+
+def _best(screen: live.Screen, sweep: Sweep, best: Sequence[Scored], curves: Mapping[int, Mapping[int, float]]) -> Any:
+    """The best lanes, for rich."""
+    by_number = {lane.number: lane for lane in sweep.lanes}
+    drawn = [[curves[lane.lane][point] for point in sorted(curves[lane.lane])] for lane in best]
+    success = sweep.base.env.id == MAZE
+    low, high = (0.0, 1.0) if success else (min(map(min, drawn)), max(map(max, drawn)))
+    rows = []
+    for lane, values in zip(best, drawn, strict=True):
+        told = by_number[lane.lane]
+        knobs = ", ".join([*(f"{name} = {value}" for name, value in told.knobs.items()), f"seed {told.seed}"])
+        curve = live.sparkline(values, 20, screen.ascii, low, high)
+        rows.append((str(lane.lane), number(lane.best[0]), number(lane.score[0]), curve, lane.status, knobs))
+    return live.rows(("lane", "best", "last", f"{'success' if success else 'return'} by step", "", ""), rows)
+
+
+_SHOWN = 8  # points in the table
+_LIVE = 6  # lanes in the live display

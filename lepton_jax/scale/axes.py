@@ -185,6 +185,7 @@ _FIXED = {
     "seed": "every point has the same seeds; ask for them with seeds, or --seeds",
     "run_dir": "a sweep has one folder",
     "display": "a sweep has one display",
+    "track": "it changes nothing that a lane computes",
     "shards": "each lane runs on one device",
     "matmul_precision": "all lanes of a sweep compute alike",
     **{name: "the lanes of a sweep are saved together" for name in SETTINGS if name.startswith("checkpoint.")},

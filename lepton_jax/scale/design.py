@@ -53,6 +53,11 @@ def design(base: Config, asked: Asked, graft: Plan | None = None) -> Sweep:
       ConfigError: as ``checked``; what is asked for does not go together; or a lane's settings cannot be used.
     """
     demand(base.shards <= 1, f"shards = {base.shards}: each lane of a sweep runs on one device; leave shards away")
+    demand(
+        not base.track,
+        f"track = {base.track}: runs are tracked, sweeps are not: all they tell is in lanes.csv, table.csv and "
+        "report.html; leave it away, or say --track without names",
+    )
     asked = checked(asked, "sweep")
     knobs = _knobs(asked)
     seeds = _seeds(base, asked)
@@ -103,12 +108,12 @@ def from_text(text: str, source: str) -> Sweep:
 
 def difference(old: Sweep, new: Sweep) -> str | None:
     """The first thing in which a sweep is no longer what it was begun as, in words. What does not change what lanes
-    compute is passed over: display, run_dir and checkpoint.*."""
+    compute is passed over: display, track, run_dir and checkpoint.*."""
     if len(old.lanes) != len(new.lanes):
         return f"lanes: {len(new.lanes)}, begun with {len(old.lanes)}"
     for before, after in zip(old.lanes, new.lanes, strict=True):
         for name, was, now in differences(before.config, after.config):
-            if name not in ("display", "run_dir") and not name.startswith("checkpoint."):
+            if name not in ("display", "track", "run_dir") and not name.startswith("checkpoint."):
                 return f"lane {after.number}: {name} = {now!r}, begun with {was!r}"
     if old.knobs != new.knobs:
         return f"knobs: {', '.join(new.knobs) or 'none'}, begun with {', '.join(old.knobs) or 'none'}"

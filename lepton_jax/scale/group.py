@@ -171,6 +171,7 @@ class Group:
         better = {}
         for place, lane in good.items():
             seat = self.ledger.seats[lane]
+            seat.score = scores[place]
             if seat.best_score is None or scores[place] > seat.best_score:
                 seat.best_score, seat.best_points = scores[place], seat.points
                 better[place] = lane

@@ -34,7 +34,7 @@ def static_part(config: Config) -> Config:
         **{name: float(name in _PRESENCE and getattr(config.env, name) != 0.0) for name in _ENV},
         **dict.fromkeys(_ENV_ALSO, 0),
     )
-    blank: dict[str, Any] = {"seed": 0, "display": "auto", "run_dir": "", "checkpoint": CheckpointConfig()}
+    blank: dict[str, Any] = {"seed": 0, "display": "auto", "track": (), "run_dir": "", "checkpoint": CheckpointConfig()}
     return dataclasses.replace(config, agent=agent, env=env, **blank)
 
 

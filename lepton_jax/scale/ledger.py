@@ -17,6 +17,7 @@ class Seat:
 
     status: str = "waiting"  # running, finished, stopped, failed
     points: int = 0  # log points behind it
+    score: Score | None = None  # at the last of them
     best_score: Score | None = None
     best_points: int = 0  # log points at which the best policy was found
 
@@ -42,7 +43,8 @@ class Ledger:
     def from_json(cls, values: Mapping[str, Any]) -> Ledger:
         """As it was before ``to_json``, which makes lists of tuples and texts of numbers."""
         score = lambda value: None if value is None else tuple(value)
-        seats = [Seat(**{**seat, "best_score": score(seat["best_score"])}) for seat in values["seats"]]
+        scores = ("score", "best_score")
+        seats = [Seat(**{**seat, **{name: score(seat.get(name)) for name in scores}}) for seat in values["seats"]]
         rungs = {int(rung): [tuple(each) for each in scores] for rung, scores in values["rungs"].items()}
         return cls(**{**values, "seats": seats, "rungs": rungs})
 

@@ -20,11 +20,12 @@ from lepton_jax.engine.integrity import CheckpointError, describe
 from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
 from lepton_jax.engine.launch import Launch, begin, go_on, runnable
+from lepton_jax.engine.metrics import Observer
 from lepton_jax.engine.run import go
 from lepton_jax.settings import overlay, to_toml
 
 
-class Told:
+class Told(Observer):
     """An observer that keeps what it is told."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from lepton_jax.validate import look_up, validate
 
 BASE = from_preset("quick")
 PRESENCE = {f"env.{name}" for name in _PRESENCE}
-OUTSIDE = {"display", "run_dir", *(name for name in SETTINGS if name.startswith("checkpoint."))}
+OUTSIDE = {"display", "track", "run_dir", *(name for name in SETTINGS if name.startswith("checkpoint."))}
 
 
 def changed(config, name, value):
@@ -36,6 +36,8 @@ def another(config, name):
         value = not value
     elif kind is str:
         value += "x"
+    elif get_origin(kind) is tuple:
+        value += get_args(get_args(kind)[0])[:1]
     else:
         value += 1
     return changed(config, name, value)

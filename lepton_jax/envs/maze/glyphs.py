@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lepton_jax.envs.maze.level import Level
+if TYPE_CHECKING:  # jax is not needed for characters
+    from lepton_jax.envs.maze.level import Level
 
 # In the order of the actions: north, east, south, west, and the diagonals NE, SE, SW, NW.
 ARROWS = ("^ ", "> ", "v ", "< ", "^>", "v>", "<v", "<^")
