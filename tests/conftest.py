@@ -5,8 +5,10 @@ import signal
 import tempfile
 
 # Set before jax is imported anywhere, and inherited by the commands that tests run.
-_cache = tempfile.TemporaryDirectory(prefix="lepton-jax-tests-", ignore_cleanup_errors=True)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+# Of pytest-xdist, the process that starts the others makes it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="lepton-jax-tests-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # Two CPU devices, so that a run over several can be tested wherever the tests run.
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
