@@ -100,6 +100,12 @@ def _until(lines: Iterator[tuple[int, str]], fence: str) -> Iterator[tuple[int, 
         yield number, line
 
 
+def links(text: str) -> list[str]:
+    """Where a page's links and pictures lead, code aside."""
+    prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    return re.findall(r"\]\(([^)\s]+)\)", prose)
+
+
 def cut(text: str) -> str:
     """``text`` of a block at toy scale."""
     text = _STEPS.sub(lambda found: f"{found[1]}{max(2000, int(found[2]) // 3000)}", text)

@@ -160,6 +160,23 @@ def test_who_turns_is_shown_with_the_best_heading(levels):
             assert steps[cell + down * SIDE + right] == d - 1
             assert not shown.wrong[place]
     assert insight.wrong(found).any()  # in other headings it should have turned
+    turned = look(lambda seen: jnp.zeros((seen.shape[0], 3)).at[:, 0].set(1.0), levels,
+                  observation="egocentric", view=3, actions="oriented")  # fmt: skip
+    left = insight.maps(turned)
+    known = shown.way >= 0
+    np.testing.assert_array_equal(left.way[known], np.array([3, 0, 1, 2])[shown.way[known]])  # west of north, and so on
+    assert left.wrong[known].all()
+
+
+def test_rounding_is_no_mistake():
+    """Two states of one level: actions that differ in their last digits are as good, those that lose 0.1% are not."""
+    exact = np.array([[[0.5, 0.5 - 2e-5, 0.5 - 5e-4], [0.01, 0.01 - 1e-6, 0.01 - 1e-5]]], np.float32)
+    one = np.ones((1, 2))
+    told = [
+        insight.wrong(insight.Insight(one[0], np.eye(3)[[[action] * 2]], exact, one > 0, one, None, one))[0].tolist()
+        for action in range(3)
+    ]
+    assert told == [[False, False], [False, False], [True, True]]
 
 
 def test_regret_is_that_of_the_episodes(levels):

@@ -195,7 +195,7 @@ def test_in_a_browser(page):
     root.locator(".stage").focus()
     for key, number, step in (
         ("Home", 1, 0), ("ArrowLeft", 1, 0), ("ArrowRight", 1, 1), ("End", 1, 4), ("ArrowDown", 0, 0), ("End", 0, 3),
-        ("ArrowLeft", 0, 2), ("ArrowDown", 0, 2), ("ArrowUp", 1, 0), ("ArrowDown", 0, 0),
+        ("ArrowLeft", 0, 2), ("ArrowLeft", 0, 1), ("ArrowDown", 0, 1), ("ArrowUp", 1, 0), ("ArrowDown", 0, 0),
     ):  # fmt: skip
         page.keyboard.press(key)
         shows(root, recorded, number, step)

@@ -16,6 +16,7 @@ from bench.flip import tiny
 from lepton_jax.config import ConfigError
 from lepton_jax.engine.playback import Playback
 from lepton_jax.report import __main__ as command
+from lepton_jax.report import run_study
 from lepton_jax.report.run_errors import by_distance, wilson
 from lepton_jax.report.run_page import page, report_or_note, write_report
 from lepton_jax.report.run_study import Study, study
@@ -115,6 +116,19 @@ def test_maps_show_the_true_values(told, text):
         framed = re.findall(r"M(\d+).12 (\d+).12", frames[1]) if frames else []
         assert {int(y) * width + int(x) for x, y in framed} == off
         assert f"Not optimal in {len(off)} of" in figure or not off
+
+
+def test_the_levels_drawn_do_not_count_among_those_looked_at(run, text, monkeypatch):
+    """Of four levels: the same maps are drawn, wherever their levels lie, and shares are of the first four."""
+    monkeypatch.setattr(run_study, "_LOOKED_AT", 4)
+    told = study(run)
+    assert told.sample is not None
+    assert told.sample.numbers.tolist() == [0, 1, 2, 3]
+    few = page(told)
+    pairs = lambda html: re.findall(r'<figure class="pair">.*?</figure>', html, re.S)
+    assert pairs(few) == pairs(text)
+    assert "cells of the first 4 test levels" in few
+    assert "cells of the first 64 test levels" in text
 
 
 def test_it_is_one_file_that_loads_nothing_and_escapes_its_data(run, text):
