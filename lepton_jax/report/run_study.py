@@ -15,11 +15,10 @@ from lepton_jax.config import MAZE, Config, ConfigError
 from lepton_jax.engine import checkpoint, insight
 from lepton_jax.engine.folder import RunFolder, read_text, resume_command
 from lepton_jax.engine.insight import Insight
-from lepton_jax.engine.playback import Playback, play_back
+from lepton_jax.engine.playback import Playback, action_names, play_back
 from lepton_jax.engine.policies import read_run
 from lepton_jax.engine.program import make_hypers, program_shape
 from lepton_jax.engine.setup import level_set, make_setup, prepare_jax
-from lepton_jax.envs.maze.rules import ACTIONS
 
 Json = Mapping[str, Any]
 
@@ -92,7 +91,7 @@ def study(path: Path, policy: str = "best", params: Any = None) -> Study:
     each = env.time_limit * 4 * (env.num_actions + 4)
     playback = play_back(env, agent, state, levels, hypers, min(levels.size, max(1, _RECORDED // each)))
     told = Study(
-        path, config, summary, manifest, rows, policy, leaves, _actions(config, env.num_actions),
+        path, config, summary, manifest, rows, policy, leaves, action_names(config, env.num_actions),
         playback, np.argsort(playback.total, kind="stable"),
     )  # fmt: skip
     if env.solve is None:
@@ -126,12 +125,6 @@ def chosen(told: Study, each: int = 3) -> np.ndarray:
     solved = solved[np.argsort(-shortest[solved], kind="stable")]
     failed = failed[: max(each, 2 * each - len(solved))]
     return np.concatenate([failed, solved[: 2 * each - len(failed)]])
-
-
-def _actions(config: Config, count: int) -> tuple[str, ...]:
-    if config.env.id == MAZE:
-        return ACTIONS[config.env.actions]
-    return tuple(f"action {number}" for number in range(count))
 
 
 def _json(path: Path) -> dict[str, Any]:

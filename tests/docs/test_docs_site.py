@@ -26,7 +26,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         held = {name: value or "" for name, value in attrs}
         self.ids |= {held[name] for name in ("id", "name") if name in held}
-        if tag in ("script", "img", "iframe", "source", "link") and held.get("rel") not in ("canonical", "prev", "next"):
+        if tag in ("script", "img", "iframe", "source", "link") and held.get("rel") not in (
+            "canonical",
+            "prev",
+            "next",
+        ):
             self.fetched += [held[name] for name in ("src", "href") if name in held]
         elif tag == "a" and "href" in held:
             self.links.append(held["href"])
@@ -58,8 +62,12 @@ def test_no_link_is_dead_and_nothing_is_fetched(site: Path):
     outside = lambda link: urlsplit(link).scheme in ("http", "https", "mailto")
     fetched = {(path.name, link) for path, page in pages.items() for link in page.fetched}
     assert not [each for each in fetched if outside(each[1])]
-    checked = [(path, link) for path, page in pages.items() if path.name != "404.html" for link in page.links + page.fetched]
-    inside = [(path, link) for path, link in checked if not outside(link) and not link.startswith(("data:", "javascript:"))]
+    checked = [
+        (path, link) for path, page in pages.items() if path.name != "404.html" for link in page.links + page.fetched
+    ]
+    inside = [
+        (path, link) for path, link in checked if not outside(link) and not link.startswith(("data:", "javascript:"))
+    ]
     assert len(inside) > 500
     assert not [(path.name, link) for path, link in inside if dead(path, link, pages)]
     broken = next(iter(pages)).parent / "index.html"

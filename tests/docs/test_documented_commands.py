@@ -37,7 +37,9 @@ def test_what_a_page_shows_runs(told: list[dict[str, Any]], page: str):
 
 
 def test_what_is_left_out_says_why():
-    every = [block for path, name in zip(PAGES, NAMES, strict=True) for block in documented.blocks(path.read_text(), name)]
+    every = [
+        block for path, name in zip(PAGES, NAMES, strict=True) for block in documented.blocks(path.read_text(), name)
+    ]
     commands = [block for block in every if block.language in documented.RUN and block.file is None]
     marked = sorted((block.page, block.reason) for block in commands if block.reason)
     assert marked == MARKED

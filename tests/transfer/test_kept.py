@@ -87,8 +87,10 @@ def test_a_share_of_each_batch_comes_from_it(source: Path):
         assert seen["known"] == known * config.replay.batch_size
 
 
-def test_a_run_with_both_goes_on_without_its_source_and_is_a_lane(source: Path, tmp_path: Path):
-    (tmp_path / "plan.toml").write_text(asking.to_toml(plan(source, replay=0.5, moments=True)))
+def test_a_run_with_all_of_it_goes_on_without_its_source_and_is_a_lane(source: Path, tmp_path: Path):
+    # Adapters beside the torso, which have nothing to take over; the head with its moments; the memory.
+    rules = (asking.TORSO._replace(rank=2), asking.HEAD)
+    (tmp_path / "plan.toml").write_text(asking.to_toml(plan(source, rules=rules, replay=0.5, moments=True)))
     (tmp_path / "run.toml").write_text(to_toml(dataclasses.replace(alone(source), run_dir="", display="quiet")))
     flags = ["--config", str(tmp_path / "run.toml"), "--graft", str(tmp_path / "plan.toml")]
     leaves = lambda path: {name: leaf["sha256"] for name, leaf in describe(path)["leaves"].items()}
