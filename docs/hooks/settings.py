@@ -58,6 +58,7 @@ def _fields(node: ast.ClassDef) -> Iterator[ast.AnnAssign]:
 
 
 def _row(setting: Setting) -> str:
-    kind = setting.kind.removeprefix("Literal[").removesuffix("]") if "Literal[" in setting.kind else setting.kind
+    literal = setting.kind.startswith("Literal[")
+    kind = setting.kind.removeprefix("Literal[").removesuffix("]") if literal else setting.kind
     what = setting.what.replace("|", r"\|").replace("*", r"\*")
     return f"| `{setting.name}` | `{kind.replace('|', 'or')}` | `{setting.default}` | {what} |"

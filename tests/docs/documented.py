@@ -8,8 +8,9 @@ below it must be what is printed, word for word.
 Toy scale is two rules. ``TOY`` goes over every preset. In the blocks themselves ``cut`` makes numbers of steps, seeds,
 samples, lanes and episodes small. Nothing else is changed: names, flags and files are those of the page.
 
-What cannot run in a test says so in the Markdown, on the line before the block: ``<!-- not run: reason -->``. Steps of
-a chain that install or test something are left out by name (``LEFT_OUT``).
+What cannot run in a test says so in the Markdown, on the line before the block: ``<!-- not run: reason -->``. What
+would only compile for long says ``<!-- planned: reason -->``: settings of ``train`` are read and checked, and ``sweep``
+gets a ``--dry-run``. Steps of a chain that install or test something are left out by name (``LEFT_OUT``).
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +45,7 @@ LEFT_OUT = ("pip", "pytest")  # modules that install and test
 RUN = ("bash", "python", "console")
 
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<info>.*)$")
-_MARK = re.compile(r"^<!-- not run: (?P<reason>.+) -->$")
+_MARK = re.compile(r"^<!-- (?P<how>not run|planned): (?P<reason>.+) -->$")
 _TITLE = re.compile(r'title="(?P<name>[\w.-]+)"|^# (?P<comment>[\w-]+\.toml)$')
 # Steps in one of three thousand, but not below 2,000; few seeds, points, lanes and episodes.
 _STEPS = re.compile(r"(total[-_]steps[ =]+)([\d_]+)")
@@ -63,12 +65,18 @@ class Block(NamedTuple):
     language: str
     file: str | None  # the name it gives itself
     text: str
-    reason: str | None  # why it cannot run here; None: it runs
+    mark: str | None = None  # "not run" or "planned"; None: it runs
+    reason: str = ""  # of the mark
 
     @property
     def place(self) -> str:
         """For people."""
         return f"{self.page}:{self.line}"
+
+    @property
+    def told(self) -> bool:
+        """Whether something comes of it here."""
+        return self.language in RUN and self.file is None and self.mark != "not run"
 
 
 def blocks(text: str, page: str) -> list[Block]:
@@ -87,8 +95,8 @@ def blocks(text: str, page: str) -> list[Block]:
         named = _TITLE.search(fence["info"]) or _TITLE.search(inner[0] if inner else "")
         mark = _MARK.match(before)
         name = None if named is None else named["name"] or named["comment"]
-        reason = None if mark is None else mark["reason"]
-        found.append(Block(page, number, language, name, "\n".join(inner) + "\n", reason))
+        marked = (None, "") if mark is None else (mark["how"], mark["reason"])
+        found.append(Block(page, number, language, name, "\n".join(inner) + "\n", *marked))
         before = ""
     return found
 
@@ -170,7 +178,7 @@ class Reader:
         told = []
         with contextlib.chdir(folder):
             for block in page:
-                if block.language in RUN and block.reason is None and block.file is None:
+                if block.told:
                     began = time.perf_counter()
                     wrong = self._try(block, namespace)
                     told.append({"place": block.place, "wrong": wrong, "seconds": time.perf_counter() - began})
@@ -188,7 +196,7 @@ class Reader:
                 else:
                     for words in commands(cut(block.text)):
                         doing = f"python {shlex.join(words)}"
-                        self._run(words)
+                        (self._run if block.mark is None else _plan)(words)
         except SystemExit as stop:
             return f"{doing}: status {stop.code}\n{said.getvalue()[-2000:]}"
         except BaseException:
@@ -235,6 +243,18 @@ class Reader:
             self._known[key] = shutil.copytree(run, self._store / str(len(self._known)))
 
 
+def _plan(words: list[str]) -> None:
+    """Checks what ``python WORDS`` asks for, and does not do it. Raises as ``Reader._run`` and as ``parse_config``."""
+    from lepton_jax.cli import parse_config
+
+    if words[:2] == ["-m", "lepton_jax.sweep"]:
+        Reader(Path())._run([*words, "--dry-run"])
+    elif words[:2] == ["-m", "lepton_jax.train"]:
+        parse_config(words[2:], "train", "")
+    else:
+        raise ValueError(f"{words[1]}: only train and sweep can be planned")
+
+
 def main(out: Path, pages: list[Path]) -> None:
     """Follows all pages and writes what came of it to ``out``, as JSON."""
     from lepton_jax import presets
@@ -250,6 +270,23 @@ def main(out: Path, pages: list[Path]) -> None:
             # Whatever page this is, a reader may be at the top of a checkout.
             told += reader.follow(blocks(path.read_text(encoding="utf-8"), str(path)), folder)
     out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def follow(pages: Sequence[Path], temp: Path) -> list[dict[str, Any]]:
+    """``main`` in a process of its own."""
+    out = temp / "told.json"
+    words = [sys.executable, __file__, str(out), *map(str, pages)]
+    done = subprocess.run(words, cwd=temp, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def wrong(told: Sequence[Mapping[str, Any]], page: Path) -> list[str]:
+    """What went wrong on a page, of which all that should be told was told."""
+    there = [block.place for block in blocks(page.read_text(encoding="utf-8"), str(page)) if block.told]
+    of_page = [each for each in told if each["place"].rpartition(":")[0] == str(page)]
+    assert [each["place"] for each in of_page] == there
+    return [f"{each['place']}: {each['wrong']}" for each in of_page if each["wrong"]]
 
 
 if __name__ == "__main__":

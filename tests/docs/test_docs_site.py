@@ -75,8 +75,9 @@ def test_no_link_is_dead_and_nothing_is_fetched(site: Path):
     assert dead(broken, "#nowhere", pages)
 
 
-def test_links_of_the_readme_lead_somewhere():
-    links = documented.links((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(links) > 5
-    inside = [link for link in links if not urlsplit(link).scheme]
-    assert not [link for link in inside if not (ROOT / urlsplit(link).path).exists()]
+def test_links_lead_somewhere_where_pages_are_read_as_files():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in documented.links(page.read_text(encoding="utf-8"))]
+    inside = [(page, urlsplit(link).path) for page, link in links if not urlsplit(link).scheme]
+    assert len(inside) > 60
+    assert not [(page.name, path) for page, path in inside if path and not (page.parent / path).exists()]
