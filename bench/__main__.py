@@ -12,13 +12,18 @@ import jax
 
 from bench import env, evaluate, generate, save, sweep, train
 from bench.measure import Progress, environment, print_rows
+from bench.peers.registry import PEERS
+from bench.peers.rows import lines, rows
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
+from lepton_jax.settings import nearest
 
 TIERS = {
     **{"env": env.rows, "generate": generate.rows, "train": train.rows},
     **{"save": save.rows, "evaluate": evaluate.rows, "sweep": sweep.rows},
 }
+
+BESIDE = ("env", "generate")  # tiers that peers have too
 
 
 def main(argv: list[str]) -> None:
@@ -30,6 +35,12 @@ def main(argv: list[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--tier", choices=(*TIERS, "all"), default="all", help="what to measure (default: all)")
+    parser.add_argument(
+        "--peers",
+        metavar="NAME,...",
+        help=f"of tiers env and generate also the peers: {', '.join(PEERS)}, or all; each is installed into an "
+        "environment of its own, once, and all of them take turns in one run",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not a measurement")
     parser.add_argument(
         "--display", choices=("auto", "plain", "quiet"), default="auto", help="of the progress (default: %(default)s)"
@@ -39,6 +50,10 @@ def main(argv: list[str]) -> None:
         "--json", type=Path, metavar="FILE", help="where to write JSON (default: bench/results/DEVICE-TIER.json)"
     )
     args = parser.parse_args(argv)
+    peers = () if args.peers is None else tuple(PEERS) if args.peers == "all" else tuple(args.peers.split(","))
+    for name in peers:
+        if name not in PEERS:
+            parser.error(f"--peers {name}: no such peer{nearest(name, PEERS)}; there are {', '.join(PEERS)}")
     prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
     jax.config.update("jax_enable_compilation_cache", False)
     about = environment()
@@ -50,6 +65,9 @@ def main(argv: list[str]) -> None:
             progress.begin(tier)
             results[tier] = TIERS[tier](args.quick)
             print_rows(f"{tier} ({time.perf_counter() - began:.0f} s)", results[tier])
+            if peers and tier in BESIDE:
+                beside = results[f"{tier} beside peers"] = rows(tier, peers, args.quick)
+                print("\n".join(["", f"{tier}, all sides in turn", *lines(beside)]))
     device = about["device"].lower().replace(" ", "-")
     path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,8 +41,11 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     return rates(subjects, 3 if quick else 15)
 
 
-def native(n: int, kind: str) -> tuple[Any, ...]:
-    """A function that steps ``n`` environments ``STEPS`` times, and its arguments; the last observation is returned."""
+def native(n: int, kind: str, steps: int = STEPS) -> tuple[Any, ...]:
+    """A function that steps ``n`` environments ``steps`` times, and its arguments.
+
+    It returns the state and the last observation, and of each step the sum of rewards and the episodes that ended.
+    """
     rules = Rules(SIZE, SIZE, 284, **_RULES.get(kind, {"observation": kind}))
     spec = MazeSpec(SIZE, min_size=7 if kind == "mixed sizes" else 0)
     env = world.make_env(rules, n, spec, world.Endless(16384, 1024))
@@ -59,14 +62,15 @@ def native(n: int, kind: str) -> tuple[Any, ...]:
 
     def play(state: Any, pool: Any, key: jax.Array) -> Any:
         action_key, step_key = jax.random.split(key)
-        actions = jax.random.bits(action_key, (STEPS, n), jnp.uint8) % rules.num_actions
+        actions = jax.random.bits(action_key, (steps, n), jnp.uint8) % rules.num_actions
 
-        def step(carry: Any, inputs: Any) -> tuple[Any, jax.Array]:
+        def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
             key, action = inputs
             state, outcome = env.step(key, carry[0], action, pool, hypers)
-            return (state, look(state, pool)), jnp.sum(outcome.reward)
+            ended = jnp.sum(outcome.terminated | outcome.truncated)
+            return (state, look(state, pool)), (jnp.sum(outcome.reward), ended)
 
-        return jax.lax.scan(step, (state, look(state, pool)), (jax.random.split(step_key, STEPS), actions))
+        return jax.lax.scan(step, (state, look(state, pool)), (jax.random.split(step_key, steps), actions))
 
     return play, state, pool, jax.random.key(2)
 

@@ -1,0 +1,128 @@
+"""The engine: 13x13 perfect mazes from a reused pool, or with a new layout at every reset; and its generator alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from stepping import STEPS, generating, versions
+from wire import Work, serve
+
+from bench.env import SIZE, native
+from lepton_jax.engine.program import make_hypers, program_shape, strong
+from lepton_jax.envs.maze import rules as maze_rules
+from lepton_jax.envs.maze import world
+from lepton_jax.envs.maze.generate import batch
+from lepton_jax.envs.maze.rules import Rules
+from lepton_jax.envs.maze.spec import MazeSpec
+from lepton_jax.presets import from_preset
+
+RULES, SPEC = Rules(SIZE, SIZE, 284, observation="full"), MazeSpec(SIZE)
+REFILL = 1024  # levels that are made at a time
+
+
+def prepare(tier: str, n: int, row: str = "", **_: Any) -> Work:
+    if tier == "generate":
+        return generating(lambda keys: batch(keys[0], SPEC, n).walls, n)
+    return new_layouts(n) if row == "new" else reused(n)
+
+
+def reused(n: int) -> Work:
+    """As ``python -m bench --tier env`` has it."""
+    play, state, pool, _ = native(n, "full", STEPS[n])
+    return _played(play, state, pool, n)
+
+
+def new_layouts(n: int) -> Work:
+    """A supply of levels, refilled before it could run dry; every one of them serves one episode."""
+    steps, slots = STEPS[n], (2 * n // REFILL + 2) * REFILL
+    config = from_preset("quick")
+    hypers = strong(make_hypers(config, program_shape(config)))
+    env = world.make_env(RULES, n)
+    some = max(n // 16, 8)  # episodes that are begun at once; more of them take another round
+
+    def made(key: jax.Array, number: jax.Array) -> Any:
+        return maze_rules.begin(batch(jax.random.fold_in(key, number), SPEC, REFILL), RULES)
+
+    def play(carry: Any, key: jax.Array) -> Any:
+        actions = jax.random.bits(key, (steps, n), jnp.uint8) % RULES.num_actions
+
+        def step(carry: Any) -> Any:
+            t, state, seen, used, supply, filled, ended, reward = carry
+            moved = maze_rules.transition(state, actions[t], None, hypers, RULES, None)
+            over = moved.terminated | moved.truncated
+
+            def begin(carry: Any) -> Any:
+                state, left, used = carry
+                which = jnp.nonzero(left, size=some, fill_value=n)[0]
+                slot = (used + jnp.arange(some)) % slots
+                put = lambda old, new: old.at[..., which].set(new[..., slot], mode="drop")
+                taken = jnp.sum(which < n, dtype=jnp.int32)
+                return jax.tree.map(put, state, supply), left.at[which].set(False, mode="drop"), used + taken
+
+            state, _, used = jax.lax.while_loop(lambda carry: jnp.any(carry[1]), begin, (moved.state, over, used))
+            seen = env.observe(*env.record(state), ()).reshape(n, -1)
+            return t + 1, state, seen, used, supply, filled, ended + jnp.sum(over), reward + jnp.sum(moved.reward)
+
+        def enough(carry: Any) -> jax.Array:
+            return (carry[0] < steps) & (carry[5] - carry[3] >= n)
+
+        def refill(carry: Any) -> Any:
+            t, state, seen, used, supply, filled, ended, reward = carry
+            fresh = made(jax.random.key(7), filled // REFILL)
+            lay = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, filled % slots, old.ndim - 1)
+            return t, state, seen, used, jax.tree.map(lay, supply, fresh), filled + REFILL, ended, reward
+
+        def turn(carry: Any) -> Any:
+            carry = jax.lax.while_loop(lambda carry: carry[5] - carry[3] < n, refill, carry)
+            return jax.lax.while_loop(enough, step, carry)
+
+        zero = jnp.int32(0)
+        carry = (zero, *carry, zero, jnp.float32(0))
+        _, state, seen, used, supply, filled, ended, reward = jax.lax.while_loop(lambda c: c[0] < steps, turn, carry)
+        return (state, seen, used, supply, filled), ended, reward
+
+    levels = jax.jit(lambda key: batch(key, SPEC, n))(jax.random.key(5))
+    state = jax.jit(maze_rules.begin, static_argnums=1)(levels, RULES)
+    supply = jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape[:-1], slots), leaf.dtype), state)
+    seen = jax.jit(lambda state: env.observe(*env.record(state), ()).reshape(n, -1))(state)
+    compiled = jax.jit(play, donate_argnums=0)
+    box: dict[str, Any] = {"carry": (state, seen, jnp.int32(0), supply, jnp.int32(0)), "calls": 0}
+    box |= {"ended": 0, "reward": 0.0}
+
+    def call() -> None:
+        box["calls"] += 1
+        box["carry"], ended, reward = compiled(box["carry"], jax.random.key(box["calls"]))
+        box["ended"] += int(ended)
+        box["reward"] += float(reward)
+
+    def check() -> dict[str, Any]:
+        told = _check(box, n)
+        # As many layouts were handed out as episodes have ended, and no more than were made.
+        return told | {"layouts_used": int(box["carry"][2]), "layouts_made": int(box["carry"][4])}
+
+    return Work(call, n * steps, check, versions())
+
+
+def _played(play: Any, state: Any, pool: Any, n: int) -> Work:
+    compiled = jax.jit(play)
+    box: dict[str, Any] = {"state": state, "calls": 0, "ended": 0, "reward": 0.0}
+
+    def call() -> None:
+        box["calls"] += 1
+        (box["state"], _), (reward, ended) = compiled(box["state"], pool, jax.random.key(box["calls"]))
+        box["ended"] += int(jnp.sum(ended))
+        box["reward"] += float(jnp.sum(reward))
+
+    return Work(call, n * STEPS[n], lambda: _check(box, n), versions())
+
+
+def _check(box: dict[str, Any], n: int) -> dict[str, Any]:
+    total, done = box["calls"] * n * STEPS[n], max(box["ended"], 1)
+    return {"steps": total, "episodes": box["ended"], "steps_an_episode": total / done,
+            "return_an_episode": box["reward"] / done}  # fmt: skip
+
+
+if __name__ == "__main__":
+    serve(prepare)

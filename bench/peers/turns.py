@@ -1,0 +1,179 @@
+"""All sides in one run: started, prepared, and then taking turns, A B C A B C, one working while the others wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.measure import tell
+from bench.peers.places import Place
+from bench.peers.registry import SIDES
+
+_WIRE = Path(__file__).parent / "wire.py"
+
+
+class Lost(RuntimeError):
+    """A side that gives no answer; says why."""
+
+
+class Side:
+    """A worker in its process."""
+
+    def __init__(self, place: Place, script: str | Path):
+        """Starts it. ``script``: a file, or the name of one of ``SIDES``."""
+        path = Path(os.environ.get("PYTHONPATH", ""))
+        root = Path(__file__).parents[2]
+        # The project lies on the path of workers that run in its environment; the peers' have none of it but the wire.
+        ours = place.python is not None and (SIDES / script).name in ("ours.py", "c.py")
+        shown = os.pathsep.join(str(each) for each in ((root, path) if ours else ()) if str(each) != ".")
+        environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(_WIRE.parent), shown)))}
+        environ |= {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        self._process = subprocess.Popen(
+            [str(place.python), str(SIDES / script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+            cwd=root,
+        )
+        self._errors = b""
+
+    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """An answer.
+
+        Raises:
+          Lost: it died, gave no answer in ``timeout`` seconds, or says that it cannot.
+        """
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        except OSError:
+            raise Lost(self._last_words()) from None
+        line, ends = "", time.monotonic() + timeout
+        # stderr is emptied meanwhile: a full pipe would stop the worker.
+        os.set_blocking(process.stderr.fileno(), False)
+        while not line:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise Lost(f"no answer in {timeout:g} s")
+            ready, _, _ = select.select([process.stdout, process.stderr], [], [], left)
+            if process.stderr in ready:
+                self._drain()
+            if process.stdout in ready:
+                line = process.stdout.readline()
+                if not line:
+                    raise Lost(self._last_words())
+            elif process.poll() is not None:
+                raise Lost(self._last_words())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Lost(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """Ends it."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._errors = (self._errors + os.read(self._process.stderr.fileno(), 65536))[-20_000:]  # type: ignore[union-attr]
+
+    def _last_words(self) -> str:
+        self._process.wait(10)
+        with contextlib.suppress(OSError, ValueError):
+            while part := os.read(self._process.stderr.fileno(), 65536):  # type: ignore[union-attr]
+                self._errors += part
+        lines = [line for line in self._errors.decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1].strip() if lines else f"it ended with status {self._process.returncode}"
+
+
+class Timed(NamedTuple):
+    """What became of one side at one task."""
+
+    name: str
+    reason: str = ""  # why there is no figure
+    rates: tuple[float, ...] = ()  # units of work a second, a repetition each
+    preparing: float | None = None  # seconds: starting, compiling and the first call
+    about: Mapping[str, Any] = {}
+    check: Mapping[str, Any] = {}  # of the last repetition
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.rates) if self.rates else None
+
+
+def interleave(
+    sides: Mapping[str, tuple[Place, str | Path, Mapping[str, Any]]], rounds: int, timeout: float = 300.0
+) -> list[Timed]:
+    """Times the sides in turn.
+
+    Args:
+      sides: by name: where it runs, its script, its task.
+      rounds: measured repetitions, after the one that ``prepare`` makes.
+      timeout: seconds for one answer.
+
+    Returns:
+      One for each side, in order; of a side that failed, why.
+    """
+    told = {name: Timed(name) for name in sides}
+    with contextlib.ExitStack() as stack:
+        running: dict[str, Side] = {}
+        for name, (place, script, task) in sides.items():
+            if place.python is None:
+                told[name] = Timed(name, place.reason)
+                continue
+            tell(f"{name}: preparing")
+            with _lost(told, name):
+                side = Side(place, script)
+                stack.callback(side.close)
+                about = side.ask({"prepare": dict(task)}, timeout)
+                told[name] = Timed(name, preparing=about.pop("seconds"), about=about)
+                running[name] = side
+        for number in range(rounds):
+            for place_, (name, side) in enumerate(list(running.items())):
+                tell(name, number * len(running) + place_, rounds * len(running))
+                with _lost(told, name):
+                    answer = side.ask({"go": True}, timeout)
+                    rates = (*told[name].rates, answer["work"] / answer["seconds"])
+                    told[name] = told[name]._replace(rates=rates, check=answer["check"])
+                if told[name].reason:
+                    del running[name]
+    return list(told.values())
+
+
+@contextlib.contextmanager
+def _lost(told: dict[str, Timed], name: str) -> Iterator[None]:
+    """Keeps why a side was lost."""
+    try:
+        yield
+    except Lost as reason:
+        told[name] = Timed(name, str(reason))
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Ours over theirs: of the medians, and the least and the greatest over the rounds, each against its neighbour."""
+    each = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return statistics.median(ours) / statistics.median(theirs), min(each), max(each)

@@ -1,0 +1,54 @@
+"""The side of a worker: a process that prepares one piece of work and does it whenever it is told to.
+
+Standard library alone, since it runs in the environments of the peers, where nothing of this project is installed. A
+request and an answer are a line of JSON each:
+
+    {"prepare": {...}}  ->  {"seconds": ..., ...}                what that took, compiling included, and what it is
+    {"go": true}        ->  {"seconds": ..., "work": ..., "check": {...}}      as many calls as take a third of a second
+    anything            ->  {"error": "one line"}                it goes on listening
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+
+class Work:
+    """What is done at each ``go``."""
+
+    def __init__(self, call, work, check, about=None):
+        """``call()`` does ``work`` units and returns when they are done; ``check()``, untimed, says what was done."""
+        self.call, self.work, self.check, self.about = call, work, check, about or {}
+
+
+def serve(prepare):
+    """Answers requests until there are no more; ``prepare(**task) -> Work``."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    work, calls = None, 1
+    for line in sys.stdin:
+        try:
+            request = json.loads(line)
+            began = time.perf_counter()
+            if "prepare" in request:
+                work = prepare(**request["prepare"])
+                work.call()  # compiles, and is warm then
+                answer = dict(work.about, seconds=time.perf_counter() - began)
+                began = time.perf_counter()
+                work.call()
+                calls = max(1, round(0.33 / max(time.perf_counter() - began, 1e-6)))
+            elif work is None:
+                answer = {"error": "nothing is prepared"}
+            else:
+                for _ in range(calls):
+                    work.call()
+                seconds = time.perf_counter() - began
+                answer = {"seconds": seconds, "work": calls * work.work, "check": work.check()}
+        except BaseException as error:
+            text = " ".join(str(error).split())[:300]
+            answer = {"error": f"{type(error).__name__}: {text}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
