@@ -10,10 +10,12 @@ from pathlib import Path
 
 import jax
 
-from bench import env, evaluate, generate, save, sweep, train
+from bench import compare, env, evaluate, generate, save, sweep, train
 from bench.measure import Progress, environment, print_rows
+from bench.page import page
 from bench.peers.registry import PEERS
 from bench.peers.rows import lines, rows
+from lepton_jax.cli import guarded
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
 from lepton_jax.settings import nearest
@@ -27,11 +29,15 @@ BESIDE = ("env", "generate")  # tiers that peers have too
 
 
 def main(argv: list[str]) -> None:
+    if argv[:1] == ["compare"]:
+        _compare(argv[1:])
+        return
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Speed of stepping, level generation, training, checkpoints, evaluation and lanes. Compile time is "
-        "apart; each figure is the median of interleaved repetitions, with the range seen.",
-        epilog="example: python -m bench --tier env --json env.json",
+        "apart; each figure is the median of interleaved repetitions, with the range seen. python -m bench compare "
+        "A.json B.json names what has become slower beyond the noise.",
+        epilog="example: python -m bench --tier env --peers all --json env.json",
         allow_abbrev=False,
     )
     parser.add_argument("--tier", choices=(*TIERS, "all"), default="all", help="what to measure (default: all)")
@@ -47,7 +53,10 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--quiet", dest="display", action="store_const", const="quiet", help="as --display quiet")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="where to write JSON (default: bench/results/DEVICE-TIER.json)"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="where to write JSON, and a page beside it (default: bench/results/DEVICE-TIER.json)",
     )
     args = parser.parse_args(argv)
     peers = () if args.peers is None else tuple(PEERS) if args.peers == "all" else tuple(args.peers.split(","))
@@ -72,8 +81,27 @@ def main(argv: list[str]) -> None:
     path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
-    print(f"written to {path}")
+    path.with_suffix(".html").write_text(page(about, results))
+    print(f"written to {path} and {path.with_suffix('.html').name}")
+
+
+def _compare(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench compare",
+        description="Name what has become slower or larger from A to B, beyond the ranges that both have seen. The "
+        "status is 1 if something has.",
+        epilog="example: python -m bench compare before.json after.json",
+        allow_abbrev=False,
+    )
+    parser.add_argument("old", type=Path, metavar="A.json")
+    parser.add_argument("new", type=Path, metavar="B.json")
+    args = parser.parse_args(argv)
+    old, new = compare.read(args.old), compare.read(args.new)
+    changes = compare.compare(old, new)
+    print("\n".join(compare.lines(changes, old, new)))
+    if any(change.verdict == "worse" for change in changes):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    guarded(main)

@@ -3,6 +3,10 @@
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 # Set before jax is imported anywhere, and inherited by the commands that tests run.
 # Of pytest-xdist, the process that starts the others makes it.
@@ -14,3 +18,24 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 # A shell starts what it runs in the background deaf to Ctrl-C, and the processes that tests start would be so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Compiled without LLVM's optimisation, in two thirds of the time: what is compared with references within tolerances,
+# with integers, or with itself. What is compared bit for bit between different programs is compiled as users have it.
+HASTY = (
+    "envs/",
+    "report/",
+    *(f"engine/test_{name}.py" for name in ("every_option", "evaluation", "insight", "learners", "playback", "probes")),
+    *(f"engine/test_{name}.py" for name in ("program", "replay")),
+    *(f"agents/test_{name}.py" for name in ("dqn", "networks", "sequences")),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_hastily(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Sets jax so for the modules of ``HASTY``, and back."""
+    import jax
+
+    path = request.path.relative_to(Path(__file__).parent).as_posix()
+    jax.config.update("jax_disable_most_optimizations", path.startswith(HASTY))
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
