@@ -34,6 +34,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--by-config", action="store_true", help="runs that differ in their seeds only are one: a mean")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page, in one file without network")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also write the curves as a picture")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     from lepton_jax.report.compare_facts import compare
@@ -44,6 +45,10 @@ def main(argv: list[str]) -> None:
         from lepton_jax.report.compare_page import page
 
         put(args.html, page(told))
+    if args.svg is not None:
+        from lepton_jax.report.compare_page import picture
+
+        put(args.svg, picture(told.entries, told.curves, told.metric))
     if args.json:
         from lepton_jax.engine.metrics import to_json
         from lepton_jax.report.compare_facts import as_json
@@ -54,8 +59,8 @@ def main(argv: list[str]) -> None:
 
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n".join(lines(told, width, BLOCKS if _shows(BLOCKS) else PLAIN)))
-    if args.html is not None:
-        print(f"written to {args.html}")
+    for file in filter(None, (args.html, args.svg)):
+        print(f"written to {file}")
 
 
 def _shows(text: str, stream: Any = None) -> bool:

@@ -19,23 +19,23 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 # A shell starts what it runs in the background deaf to Ctrl-C, and the processes that tests start would be so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Compiled without LLVM's optimisation, in two thirds of the time: what is compared with references within tolerances,
-# with integers, or with itself. What is compared bit for bit between different programs is compiled as users have it.
-HASTY = (
-    "envs/",
-    "report/",
-    *(f"engine/test_{name}.py" for name in ("every_option", "evaluation", "insight", "learners", "playback", "probes")),
-    *(f"engine/test_{name}.py" for name in ("program", "replay")),
-    *(f"agents/test_{name}.py" for name in ("dqn", "networks", "sequences")),
+# What is compared bit for bit between different programs is compiled as users have it. All else, which is compared with
+# references within tolerances, with integers or with itself, is compiled without LLVM's optimisation, in two thirds of
+# the time.
+EXACT = (
+    "agents/test_training.py",
+    *(f"engine/test_{name}.py" for name in ("launch", "never_lost", "shard")),
+    *(f"scale/test_{name}.py" for name in ("lanes", "sweep")),
+    *(f"transfer/test_{name}.py" for name in ("graft", "kept")),
 )
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_hastily(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Sets jax so for the modules of ``HASTY``, and back."""
+def compiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Sets jax so for the modules that are not ``EXACT``, and back."""
     import jax
 
     path = request.path.relative_to(Path(__file__).parent).as_posix()
-    jax.config.update("jax_disable_most_optimizations", path.startswith(HASTY))
+    jax.config.update("jax_disable_most_optimizations", path not in EXACT)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -18,8 +18,8 @@ from lepton_jax.config import Config, ConfigError
 from lepton_jax.engine.integrity import CheckpointError
 from lepton_jax.engine.launch import begin
 from lepton_jax.engine.run import go
-from lepton_jax.report.compare_facts import Curve, Value, compare, curve
-from lepton_jax.report.compare_page import page
+from lepton_jax.report.compare_facts import Curve, Value, compare, curve, curve_of
+from lepton_jax.report.compare_page import page, picture
 from lepton_jax.report.compare_runs import Trial, read_trials
 from lepton_jax.report.compare_text import lines, spark
 from lepton_jax.scale.design import Lane, Sweep, to_toml
@@ -250,6 +250,19 @@ def test_the_page_is_one_small_file_that_escapes_what_it_is_given(run):
     assert "has the best success rate" in body
     (whole,) = read_trials([str(run)])
     assert "equal bit for bit" in page(compare([whole, whole._replace(name="copy")]))
+
+
+def test_curves_are_a_picture_too():
+    told = compare([trial("a", (0.1, 0.3)), trial("<b>", (0.2, 0.6), test=0.6, seed=1)])
+    root = ElementTree.fromstring(picture(told.entries, told.curves, told.metric))
+    words = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[:3] == ["validation/success_rate by env-steps", "A: a", "B: <b>"]
+    titles = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert "B: <b>: 0.6 at 2000" in titles
+    (alone,) = curve_of([trial("a", (0.1, 0.3))])[1]
+    assert (alone.env_steps, alone.mean) == ((1000, 2000), (0.1, 0.3))
+    with pytest.raises(ConfigError, match="no log point"):
+        picture(told.entries, [Curve((), (), (), ())] * 2, "loss")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--policy", default="best", choices=("best", "final"), help="whose episodes and values (default: best)"
     )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also write its learning curve as a picture")
     args = parser.parse_args(argv)
+    if args.svg is not None:
+        from lepton_jax.engine.folder import put
+        from lepton_jax.report.compare_facts import curve_of
+        from lepton_jax.report.compare_page import picture
+        from lepton_jax.report.compare_runs import read_trials
+
+        put(args.svg, picture(*curve_of(read_trials([str(args.run)]))))
+        print(f"written: {args.svg}")
     from lepton_jax.report.run_page import write_report  # jax from here on
 
     print(f"written: {write_report(args.run, args.policy)}")

@@ -102,6 +102,12 @@ def compare(trials: Sequence[Trial], metric: str | None = None, by_config: bool 
     )
 
 
+def curve_of(trials: Sequence[Trial], metric: str | None = None) -> tuple[tuple[Entry, ...], tuple[Curve, ...], str]:
+    """Runs that are shown and not compared: entries, curves and the metric, as of ``compare``."""
+    entries, name = _entries(trials, False), _metric(trials, metric)
+    return entries, tuple(curve(entry.trials, name) for entry in entries), name
+
+
 def as_json(told: Comparison) -> dict[str, Any]:
     """A comparison as JSON; a figure is its mean where an entry is one run, else mean, low, high and runs."""
     plain = lambda value: None if value is None else value._asdict() if value.runs > 1 else value.mean

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lepton_jax.config import ConfigError
 from lepton_jax.report.chart import INKS, Series, legend, line_chart
 from lepton_jax.report.compare_facts import Comparison, Curve, Entry, Row, curve, metrics_of
 from lepton_jax.report.compare_text import cell, figures_title, made, status
 from lepton_jax.report.document import Cell, Column, document, escape, table
+from lepton_jax.report.drawing import SIZE, drawing
 from lepton_jax.report.frame import NARROW, WIDE, Axis, Size
 from lepton_jax.report.sweep_words import count, is_number, spread, word
 from lepton_jax.report.ticks import figure, widened
@@ -35,6 +37,20 @@ def page(told: Comparison) -> str:
     ]
     noun = "setting" if any(len(entry.trials) > 1 for entry in told.entries) else "run"
     return document(f"{count(len(told.entries), noun)} compared", "\n".join(part for part in parts if part))
+
+
+def picture(entries: Sequence[Entry], curves: Sequence[Curve], metric: str) -> str:
+    """Curves of a metric as SVG by itself.
+
+    Raises:
+      ConfigError: no run has a log point with that metric yet.
+    """
+    series = _series(entries, curves)
+    if not series:
+        raise ConfigError(f"{metric}: no log point has it yet")
+    note = "Bands go from the least to the greatest of the runs." if any(one.low for one in series) else ""
+    # A small chart has no name of its own at its axis: here the title has it.
+    return drawing(f"{metric} by env-steps", [(series[::-1], _chart(series, metric, SIZE))], note)
 
 
 def _label(entry: Entry) -> str:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
-import textwrap
 from collections.abc import Sequence
 
 from lepton_jax.report.chart import Dot, Series, dot_chart, legend, line_chart
-from lepton_jax.report.document import STYLE, Cell, Column, document, escape, table
+from lepton_jax.report.document import Cell, Column, document, escape, table
+from lepton_jax.report.drawing import SIZE, drawing
 from lepton_jax.report.frame import WIDE, Axis, Size, finite
 from lepton_jax.report.sweep_words import Json, duration, figure_axis, figure_name
 from lepton_jax.report.ticks import widened
 from lepton_jax.transfer.gains import HEADS, LONG, SCRATCH, difference, key, main_arm, rows, sides, verdicts
 
 _INKS = (0, 1, 2, 3, 4, 6)  # of the arms in a chart; 5 and 7 are those of the two from scratch
-_FIGURE = Size(720, 380, 13, 13)
-_LINE = 19  # units from one line of the figure's text to the next
-_TITLE = 17  # height of the figure's title
-_LETTER = 0.58  # width of a letter over its height, nearly
 _EACH = "Means over seeds; bands go from the least of them to the greatest."
 
 
@@ -47,30 +43,9 @@ def figure(record: Json) -> str:
 
     Controls are grey and have no names; the page has them. More than six other arms are drawn in several charts.
     """
-    size, y, parts = _FIGURE, 8.0, []
-    for line in textwrap.wrap(record["question"], int((size.width - 8) / (_LETTER * _TITLE))):
-        y += 1.3 * _TITLE
-        parts.append(f'<text class="title" x="2" y="{y:.0f}">{escape(line)}</text>')
-    y += 8
-    for title, lines in _groups(record):
-        if title == "Controls":
-            break
-        items, y = _key(lines, y)
-        content = re.sub(r"^<svg[^>]*>|</svg>$", "", _chart(record, lines, size))
-        text = f"--text:{size.text}px;--small:{size.small}px"
-        parts += [items, f'<g class="chart" style="{text}" transform="translate(0 {y:.0f})">{content}</g>']
-        y += size.height
-    note = f"{_EACH} {_grey(record)}"
-    for line in textwrap.wrap(note, int((size.width - 8) / (_LETTER * size.text))):
-        y += _LINE
-        parts.append(f'<text x="2" y="{y:.0f}">{escape(line)}</text>')
-    y += _LINE / 2
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(record["question"])}" '
-        f'viewBox="-8 0 {size.width + 16} {y:.0f}" width="{size.width + 16}" height="{y:.0f}">'
-        f"<style>{escape(_light())}</style>"
-        f'<rect x="-8" width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
-    )
+    shown = itertools.takewhile(lambda group: group[0] != "Controls", _groups(record))
+    charts = ((lines, _chart(record, lines, SIZE)) for _, lines in shown)
+    return drawing(record["question"], charts, f"{_EACH} {_grey(record)}")
 
 
 def _groups(record: Json) -> list[tuple[str, list[Series]]]:
@@ -199,27 +174,3 @@ def _origin(record: Json) -> str:
     known += [f"seeds {', '.join(str(seed) for seed in record['seeds'])}"]
     known += [duration(record["seconds"])] if finite(record.get("seconds")) else []
     return f"<h2>How it was made</h2>\n{shown}\n<footer>{escape(', '.join(known))}</footer>"
-
-
-def _key(lines: Sequence[Series], y: float) -> tuple[str, float]:
-    """The names of the lines that have a colour, as rows of SVG below ``y``, and where they end."""
-    x, y, parts = 2.0, y + _LINE / 2, []
-    for line in (line for line in reversed(lines) if line.ink is not None):
-        wide = 34 + _LETTER * _FIGURE.text * len(line.name)
-        if x > 2 and x + wide > _FIGURE.width:
-            x, y = 2.0, y + _LINE
-        look = f"line ink{line.ink}{' strong' if line.strong else ''}"
-        parts.append(f'<path class="{look}" d="M{x:.0f} {y:.0f}h27"/>')
-        parts.append(f'<text x="{x + 33:.0f}" y="{y:.0f}" dy=".35em">{escape(line.name)}</text>')
-        x += wide + 14
-    return f'<g class="chart" style="--text:{_FIGURE.text}px">{"".join(parts)}</g>', y + _LINE
-
-
-def _light() -> str:
-    """The style of the page's charts on light paper, whatever the reader's screen prefers."""
-    colours = re.search(r":root\{[^}]*\}", STYLE)
-    assert colours is not None
-    rules = re.findall(r"(?:^|(?<=\}))\.chart[^{}]*\{[^{}]*\}", STYLE, re.M)
-    text = 'text{font:13px system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--soft)}'
-    title = f".title{{font-size:{_TITLE}px;font-weight:600;fill:var(--text)}}"
-    return colours[0].replace("color-scheme:light dark;", "") + text + title + "".join(rules)
