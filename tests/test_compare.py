@@ -258,7 +258,7 @@ def test_curves_are_a_picture_too():
     words = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert words[:3] == ["validation/success_rate by env-steps", "A: a", "B: <b>"]
     titles = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}title")]
-    assert "B: <b>: 0.6 at 2000" in titles
+    assert "B: <b>: 0.6 at 2,000" in titles
     (alone,) = curve_of([trial("a", (0.1, 0.3))])[1]
     assert (alone.env_steps, alone.mean) == ((1000, 2000), (0.1, 0.3))
     with pytest.raises(ConfigError, match="no log point"):
