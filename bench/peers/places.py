@@ -28,18 +28,22 @@ def folder() -> Path:
 
 
 def find(name: str, peer: Peer, timeout: float = 1200.0) -> Place:
-    """The interpreter of a peer's environment, which is made if it is not there yet."""
+    """The interpreter of a peer's environment, which is made if it is not there yet; or why there is none.
+
+    Two processes that want the same wait for each other. ``timeout``: seconds for each step of making it.
+    """
     if peer.requires is None:
         return Place(Path(sys.executable))
-    said = "\n".join((platform.python_version(), platform.machine(), *peer.requires))
+    pips = [list(peer.requires), *([["--no-deps", "--ignore-requires-python", *peer.forced]] if peer.forced else [])]
+    said = "\n".join((platform.python_version(), platform.machine(), *(word for words in pips for word in words)))
     path = folder() / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Said when all is installed: whatever was cut short before is made anew.
-        if not (path / "whole").is_file():
+        # Said when all is installed: whatever was cut short before is made anew, and what has lost its Python.
+        if not (path / "whole").is_file() or not (path / "bin" / "python").exists():
             shutil.rmtree(path, ignore_errors=True)
-            reason = _make(path, peer.requires, timeout)
+            reason = _make(path, pips, timeout)
             if reason:
                 shutil.rmtree(path, ignore_errors=True)
                 return Place(None, reason)
@@ -47,11 +51,10 @@ def find(name: str, peer: Peer, timeout: float = 1200.0) -> Place:
     return Place(path / "bin" / "python")
 
 
-def _make(path: Path, requires: tuple[str, ...], timeout: float) -> str:
-    """Installs; what went wrong, or nothing."""
-    python = str(path / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requires]
-    for words in ([sys.executable, "-m", "venv", str(path)], pip):
+def _make(path: Path, pips: list[list[str]], timeout: float) -> str:
+    """Installs what each of ``pips`` says, in turn; what went wrong, or nothing."""
+    pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for words in ([sys.executable, "-m", "venv", str(path)], *([*pip, *each] for each in pips)):
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:

@@ -6,51 +6,79 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.peers import places
-from bench.peers.registry import OURS, PEERS, Peer
+from bench.peers.registry import OURS, PEERS, Peer, World
 from bench.peers.turns import Timed, interleave, ratio
 
-ENVIRONMENTS = (64, 1024, 8192)
+# Environments, and steps of each in one call; all sides have the same but for the worlds that are too slow for it.
+STEPS = {64: 1024, 1024: 128, 8192: 32}
 BATCH = 1024  # levels made at once
-# What the project asks of a ratio, by row and side.
+FIRST = {"env": "full", "generate": "perfect"}  # what of ours all are compared with
+# What the project asks of a ratio, by the layouts of the other side, or by its name.
 ASKED = {
     "env": {"reused": 3.0, "new": 50.0, "c": 0.3},
-    "generate": {"new": 3.0},
+    "generate": {"new": 3.0, "c": None},
 }
 
 
-def rows(tier: str, names: Sequence[str], quick: bool) -> list[dict[str, Any]]:
-    """All rows of a tier: ``env`` or ``generate``.
+def rows(tier: str, names: Sequence[str], quick: bool, rounds: int | None = None) -> list[dict[str, Any]]:
+    """All rows of a tier: ``env`` or ``generate``. A side that could not be had has a ``reason`` instead of figures.
 
     Args:
       tier: what is measured.
-      names: of peers, from ``PEERS``.
+      names: of peers, from ``PEERS``; those that have no such tier are passed over.
       quick: fewer environments and rounds.
+      rounds: repetitions; None for 3 if ``quick``, else 5.
+
+    Returns:
+      A row a side: name, n, unit; median, low, high and repetitions of what it does a second; preparing (seconds,
+      compiling included), about (versions), check (what was done); of peers the ratio of ours to it, whose median is of
+      all repetitions and whose range is of neighbours, against the row of ours that ``FIRST`` names, and under
+      ``like`` against the one that is nearest to its own; note.
     """
     there = {name: places.find(name, PEERS[name]) for name in names if tier in PEERS[name].tiers}
-    ours = places.find("lepton_jax", OURS)
-    rounds = 3 if quick else 5
-    told: list[dict[str, Any]] = []
-    for n in _sizes(tier, quick):
-        task = {"tier": tier, "n": n}
-        sides = {f"lepton_jax, {what}": (ours, OURS.script, task | {"row": what}) for what in _kinds(tier)}
-        sides |= {name: (place, PEERS[name].script, task) for name, place in there.items()}
-        told += _rows(tier, n, {each.name: each for each in interleave(sides, rounds)})
+    us, told = places.find("lepton_jax", OURS), []
+    for n in (BATCH,) if tier == "generate" else tuple(STEPS)[: 1 if quick else None]:
+        sides: dict[str, Any] = {}
+        worlds: dict[str, tuple[str, World]] = {}
+        wanted = _wanted(tier, [PEERS[name] for name in there])
+        for name, place in {"lepton_jax": us, **there}.items():
+            peer = PEERS.get(name, OURS)
+            for world, what in getattr(peer, tier).items():
+                if peer is OURS and world not in wanted:
+                    continue
+                row = f"{name}, {world}"
+                worlds[row] = name, what
+                sides[row] = place, peer.script, _task(tier, n, world, what)
+        told += _rows(tier, n, worlds, {each.name: each for each in interleave(sides, rounds or (3 if quick else 5))})
     return told
 
 
-def _sizes(tier: str, quick: bool) -> tuple[int, ...]:
+def _ours(tier: str, world: World, like: str) -> str:
+    """The row of ours that a world is compared with."""
     if tier == "generate":
-        return (BATCH,)
-    return ENVIRONMENTS[:1] if quick else ENVIRONMENTS
+        return like
+    return f"{'reused' if world.layouts == 'reused' else 'new'}, {like}"
 
 
-def _kinds(tier: str) -> tuple[str, ...]:
-    return ("reused", "new") if tier == "env" else ("new",)
+def _wanted(tier: str, peers: Sequence[Peer]) -> set[str]:
+    """The rows of ours that something is compared with; of those with the whole map all."""
+    worlds = [world for peer in peers for world in getattr(peer, tier).values()]
+    always = ("reused, full", "new, full", "perfect")
+    return {*always, *(_ours(tier, world, world.like) for world in worlds)} & getattr(OURS, tier).keys()
 
 
-def _rows(tier: str, n: int, answers: Mapping[str, Timed]) -> Iterator[dict[str, Any]]:
-    for name, each in answers.items():
-        row: dict[str, Any] = {"name": name, "n": n, "unit": "steps/s" if tier == "env" else "levels/s"}
+def _task(tier: str, n: int, world: str, what: World) -> dict[str, Any]:
+    task = {"tier": tier, "n": n, "world": world}
+    return task if tier == "generate" else task | {"steps": max(STEPS[n] // what.shorter, 1)}
+
+
+def _rows(
+    tier: str, n: int, worlds: Mapping[str, tuple[str, World]], answers: Mapping[str, Timed]
+) -> Iterator[dict[str, Any]]:
+    for row_name, each in answers.items():
+        name, world = worlds[row_name]
+        unit = "steps/s" if tier == "env" else "levels/s"
+        row: dict[str, Any] = {"name": row_name, "side": name, "n": n, "unit": unit, "note": world.note}
         if each.reason:
             yield row | {"reason": each.reason}
             continue
@@ -58,34 +86,42 @@ def _rows(tier: str, n: int, answers: Mapping[str, Timed]) -> Iterator[dict[str,
         row |= {"median": each.median, "low": low, "high": high, "repetitions": list(each.rates)}
         row |= {"preparing": each.preparing, "about": dict(each.about), "check": dict(each.check)}
         if name in PEERS:
-            kind = _kind(PEERS[name]) if tier == "env" else "new"
-            mine = answers[f"lepton_jax, {kind}"]
-            if mine.rates:
-                of, least, most = ratio(mine.rates, each.rates)
-                asked = ASKED[tier].get(name, ASKED[tier].get(kind) if name != "c" else None)
-                row |= {"against": kind, "ratio": of, "ratio_low": least, "ratio_high": most, "asked": asked}
+            asked = ASKED[tier].get(name, ASKED[tier].get(world.layouts))
+            row |= {"asked": asked, **_against(answers, each, _ours(tier, world, FIRST[tier]))}
+            if world.like != FIRST[tier]:
+                row["like"] = _against(answers, each, _ours(tier, world, world.like))
         yield row
 
 
-def _kind(peer: Peer) -> str:
-    return "reused" if peer.reuses else "new"
+def _against(answers: Mapping[str, Timed], theirs: Timed, ours: str) -> dict[str, Any]:
+    """The ratio of ours to theirs; {} where ours failed."""
+    mine = answers[f"lepton_jax, {ours}"]
+    if not mine.rates:
+        return {}
+    of, least, most = ratio(mine.rates, theirs.rates)
+    return {"against": ours, "ratio": of, "ratio_low": least, "ratio_high": most}
 
 
 def lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table for people."""
-    made = [f"{'':<26}{'n':>6}{'median':>12}{'low':>12}{'high':>12}  ours over it"]
+    made = [f"{'':<34}{'n':>6}{'median':>12}{'low':>12}{'high':>12}  ours over it"]
     for row in table:
-        head = f"{row['name']:<26}{row['n']:>6}"
+        head = f"{row['name']:<34}{row['n']:>6}"
         if "reason" in row:
             made.append(f"{head}  {row['reason']}")
             continue
         cells = "".join(f"{_short(row[name]):>12}" for name in ("median", "low", "high"))
-        tail = ""
-        if "ratio" in row:
-            asked = f", asked {row['asked']:g}" if row["asked"] else ""
-            tail = f"  {row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}] ({row['against']}{asked})"
-        made.append(head + cells + tail)
+        made.append(head + cells + _ratios(row))
     return made
+
+
+def _ratios(row: Mapping[str, Any]) -> str:
+    if "ratio" not in row:
+        return ""
+    asked = f", asked {row['asked']:g}" if row["asked"] else ""
+    told = f"  {row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}] ({row['against']}{asked})"
+    like = row.get("like")
+    return f"{told}; {like['ratio']:.3g} ({like['against']})" if like else told
 
 
 def _short(value: float) -> str:

@@ -8,6 +8,7 @@ import os
 import select
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,21 +30,13 @@ class Side:
 
     def __init__(self, place: Place, script: str | Path):
         """Starts it. ``script``: a file, or the name of one of ``SIDES``."""
-        path = Path(os.environ.get("PYTHONPATH", ""))
-        root = Path(__file__).parents[2]
-        # The project lies on the path of workers that run in its environment; the peers' have none of it but the wire.
-        ours = place.python is not None and (SIDES / script).name in ("ours.py", "c.py")
-        shown = os.pathsep.join(str(each) for each in ((root, path) if ours else ()) if str(each) != ".")
-        environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(_WIRE.parent), shown)))}
-        environ |= {"JAX_ENABLE_COMPILATION_CACHE": "false"}
         self._process = subprocess.Popen(
-            [str(place.python), str(SIDES / script)],
+            [str(place.python), str(_WIRE), str(SIDES / script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environ,
-            cwd=root,
+            env=environment(place),
         )
         self._errors = b""
 
@@ -51,7 +44,8 @@ class Side:
         """An answer.
 
         Raises:
-          Lost: it died, gave no answer in ``timeout`` seconds, or says that it cannot.
+          Lost: it died, gave no answer in ``timeout`` seconds, or says that it cannot. It works no more then, since
+            all others would be timed beside it.
         """
         process = self._process
         assert process.stdin is not None
@@ -68,6 +62,7 @@ class Side:
         while not line:
             left = ends - time.monotonic()
             if left <= 0:
+                process.kill()
                 raise Lost(f"no answer in {timeout:g} s")
             ready, _, _ = select.select([process.stdout, process.stderr], [], [], left)
             if process.stderr in ready:
@@ -78,7 +73,11 @@ class Side:
                     raise Lost(self._last_words())
             elif process.poll() is not None:
                 raise Lost(self._last_words())
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            process.kill()
+            raise Lost(f"no answer but {line.strip()[:80]!r}") from None
         if "error" in answer:
             raise Lost(answer["error"])
         return answer
@@ -102,12 +101,26 @@ class Side:
             self._errors = (self._errors + os.read(self._process.stderr.fileno(), 65536))[-20_000:]  # type: ignore[union-attr]
 
     def _last_words(self) -> str:
-        self._process.wait(10)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._process.kill()
         with contextlib.suppress(OSError, ValueError):
             while part := os.read(self._process.stderr.fileno(), 65536):  # type: ignore[union-attr]
                 self._errors += part
         lines = [line for line in self._errors.decode(errors="replace").splitlines() if line.strip()]
         return lines[-1].strip() if lines else f"it ended with status {self._process.returncode}"
+
+
+def environment(place: Place) -> dict[str, str]:
+    """The variables of a worker: those of this process, less what would reach into its environment or favour a side.
+
+    Only workers in the environment of the engine find the project. All run on the processor, none keeps programs.
+    """
+    root = str(Path(__file__).parents[2])
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "XLA_FLAGS")}
+    if place.python == Path(sys.executable):
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return kept | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
 class Timed(NamedTuple):
@@ -126,13 +139,13 @@ class Timed(NamedTuple):
 
 
 def interleave(
-    sides: Mapping[str, tuple[Place, str | Path, Mapping[str, Any]]], rounds: int, timeout: float = 300.0
+    sides: Mapping[str, tuple[Place, str | Path, Mapping[str, Any]]], rounds: int, timeout: float = 600.0
 ) -> list[Timed]:
     """Times the sides in turn.
 
     Args:
       sides: by name: where it runs, its script, its task.
-      rounds: measured repetitions, after the one that ``prepare`` makes.
+      rounds: measured repetitions, after one that warms up.
       timeout: seconds for one answer.
 
     Returns:
@@ -152,13 +165,14 @@ def interleave(
                 about = side.ask({"prepare": dict(task)}, timeout)
                 told[name] = Timed(name, preparing=about.pop("seconds"), about=about)
                 running[name] = side
-        for number in range(rounds):
-            for place_, (name, side) in enumerate(list(running.items())):
-                tell(name, number * len(running) + place_, rounds * len(running))
+        for number in range(rounds + 1):
+            for count, (name, side) in enumerate(list(running.items())):
+                tell(name, number * len(running) + count, (rounds + 1) * len(running))
                 with _lost(told, name):
                     answer = side.ask({"go": True}, timeout)
-                    rates = (*told[name].rates, answer["work"] / answer["seconds"])
-                    told[name] = told[name]._replace(rates=rates, check=answer["check"])
+                    if number:
+                        rates = (*told[name].rates, answer["work"] / answer["seconds"])
+                        told[name] = told[name]._replace(rates=rates, check=answer["check"])
                 if told[name].reason:
                     del running[name]
     return list(told.values())

@@ -11,11 +11,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from wire import Work, serve
+from wire import Work
 
 SOURCE = Path(__file__).parents[1] / "maze.c"
 LEVEL = 13 * 13 + 2  # bytes of a Level
-STEPS = {64: 16384, 1024: 1024, 8192: 128}
+POOL = 16_384
+LONGER = 16  # so many times more steps a call: threads are started in each
 
 
 def library() -> ctypes.CDLL:
@@ -32,40 +33,46 @@ def library() -> ctypes.CDLL:
     digest = hashlib.sha256(SOURCE.read_bytes() + platform.node().encode()).hexdigest()[:12]
     path = cache / f"maze-{digest}.so"
     if not path.is_file():
-        words = [compiler, "-O3", "-march=native", "-shared", "-fPIC", "-pthread", str(SOURCE), "-o", f"{path}.new"]
+        new = f"{path}.{os.getpid()}"
+        words = [compiler, "-O3", "-march=native", "-shared", "-fPIC", "-pthread", str(SOURCE), "-o", new]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{compiler} refuses maze.c: {done.stderr.strip().splitlines()[0]}")
-        os.replace(f"{path}.new", path)
+        os.replace(new, path)
     found = ctypes.CDLL(str(path))
-    found.make.restype, found.play.restype = ctypes.c_void_p, ctypes.c_int64
-    found.play.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    found.generate.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64]
+    found.make.restype = ctypes.c_void_p
+    found.play.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    found.generate.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int]
     return found
 
 
-def prepare(tier: str, n: int, **_: Any) -> Work:
-    program = library()
-    threads = min(len(os.sched_getaffinity(0)), 64)
-    if tier == "generate":
-        levels = (ctypes.c_uint8 * (LEVEL * n))()
-        seeds = iter(range(1, 2**62))
-        call = lambda: program.generate(levels, n, next(seeds))
-        rows = lambda: {bytes(levels[LEVEL * k : LEVEL * k + 169]) for k in range(n)}
-        return Work(call, n, lambda: {"levels": n, "different": len(rows())}, {"threads": 1})
-    world, steps = program.make(4096, n, threads), STEPS[n]
-    box = {"calls": 0, "ended": 0}
+def prepare(tier: str, n: int, world: str, steps: int = 0) -> Work:
+    del world  # there is one
+    program, threads = library(), min(len(os.sched_getaffinity(0)), 64)
+    return generating(program, n, threads) if tier == "generate" else stepping(program, n, LONGER * steps, threads)
 
-    def play() -> None:
-        box["calls"] += 1
-        box["ended"] = program.play(world, steps)
+
+def generating(program: ctypes.CDLL, n: int, threads: int) -> Work:
+    levels, seeds = (ctypes.c_uint8 * (LEVEL * n))(), iter(range(1, 2**62))
 
     def check() -> dict[str, Any]:
-        total = box["calls"] * n * steps
-        return {"steps": total, "episodes": box["ended"], "steps_an_episode": total / max(box["ended"], 1)}
+        walls = [bytes(levels[LEVEL * k : LEVEL * k + 169]) for k in range(n)]
+        free = [each.count(0) for each in walls]
+        return {"levels": n, "different": len(set(walls)), "free_cells": [min(free), max(free)]}
 
-    return Work(play, n * steps, check, {"threads": threads})
+    return Work(lambda: program.generate(levels, n, next(seeds), threads), n, check, {"threads": threads})
 
 
-if __name__ == "__main__":
-    serve(prepare)
+def stepping(program: ctypes.CDLL, n: int, steps: int, threads: int) -> Work:
+    world, told, box = program.make(POOL, n, threads), (ctypes.c_int64 * 2)(), {"calls": 0}
+
+    def call() -> None:
+        box["calls"] += 1
+        program.play(world, steps, told)
+
+    def check() -> dict[str, Any]:
+        total, (ended, solved) = box["calls"] * n * steps, told
+        means = {"steps_an_episode": total / ended, "return_an_episode": solved / ended} if ended else {}
+        return {"steps": total, "episodes": ended} | means
+
+    return Work(call, n * steps, check, {"threads": threads})

@@ -5,10 +5,9 @@ import importlib.metadata
 import jax
 from craftax.craftax_env import make_craftax_env_from_name
 from stepping import stepping
-from wire import serve
 
 
-def prepare(tier, n, **_):
+def prepare(tier, n, world, steps):
     env = make_craftax_env_from_name("Craftax-Classic-Symbolic-v1", auto_reset=True)
     params = env.default_params
 
@@ -19,7 +18,5 @@ def prepare(tier, n, **_):
         seen, state, reward, ended, _ = jax.vmap(env.step, (0, 0, 0, None))(keys, carry[1], action, params)
         return (seen, state), ended, reward
 
-    return stepping(reset, step, n, env.action_space(params).n, {"craftax": importlib.metadata.version("craftax")})
-
-
-serve(prepare)
+    about = {"craftax": importlib.metadata.version("craftax")}
+    return stepping(reset, step, n, steps, env.action_space(params).n, lambda carry: carry[1].map, about)

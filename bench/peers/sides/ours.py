@@ -6,51 +6,70 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from stepping import STEPS, generating, versions
-from wire import Work, serve
+from stepping import different, generating, told, versions
+from wire import Work
 
 from bench.env import SIZE, native
 from lepton_jax.engine.program import make_hypers, program_shape, strong
 from lepton_jax.envs.maze import rules as maze_rules
-from lepton_jax.envs.maze import world
 from lepton_jax.envs.maze.generate import batch
 from lepton_jax.envs.maze.rules import Rules
 from lepton_jax.envs.maze.spec import MazeSpec
+from lepton_jax.envs.maze.world import make_env
 from lepton_jax.presets import from_preset
 
-RULES, SPEC = Rules(SIZE, SIZE, 284, observation="full"), MazeSpec(SIZE)
+SPEC = MazeSpec(SIZE)
 REFILL = 1024  # levels that are made at a time
+SEEN: dict[str, dict[str, Any]] = {"egocentric": {"view": 5, "occlusion": True}}  # as bench.env has it
 
 
-def prepare(tier: str, n: int, row: str = "", **_: Any) -> Work:
+def prepare(tier: str, n: int, world: str, steps: int = 0) -> Work:
     if tier == "generate":
-        return generating(lambda keys: batch(keys[0], SPEC, n).walls, n)
-    return new_layouts(n) if row == "new" else reused(n)
+        spec = SPEC._replace(kind=world)
+        return generating(lambda keys: batch(keys[0], spec, n).walls, n)
+    layouts, sees = world.split(", ")
+    return new_layouts(n, steps, sees) if layouts == "new" else reused(n, steps, sees)
 
 
-def reused(n: int) -> Work:
+def reused(n: int, steps: int, sees: str) -> Work:
     """As ``python -m bench --tier env`` has it."""
-    play, state, pool, _ = native(n, "full", STEPS[n])
-    return _played(play, state, pool, n)
+    play, state, pool, _ = native(n, sees, steps)
+    compiled = jax.jit(play)
+    box: dict[str, Any] = {"state": state, "calls": 0, "ended": 0, "reward": 0.0}
+
+    def call() -> None:
+        box["calls"] += 1
+        (box["state"], _), (reward, ended) = compiled(box["state"], pool, jax.random.key(box["calls"]))
+        box["ended"] += int(jnp.sum(ended))
+        box["reward"] += float(jnp.sum(reward))
+
+    def check() -> dict[str, Any]:
+        return told(box, n * steps) | {"layouts_now": different(box["state"].free.T)}
+
+    return Work(call, n * steps, check, versions())
 
 
-def new_layouts(n: int) -> Work:
-    """A supply of levels, refilled before it could run dry; every one of them serves one episode."""
-    steps, slots = STEPS[n], (2 * n // REFILL + 2) * REFILL
+def new_layouts(n: int, steps: int, sees: str) -> Work:
+    """A supply of levels, refilled before it could run dry; every one of them serves one episode.
+
+    The VectorEnv begins episodes on levels of its pool as often as it needs them, so that its parts are put together
+    in another way here: the same rules, generator and observations.
+    """
+    rules, slots = Rules(SIZE, SIZE, 284, observation=sees, **SEEN.get(sees, {})), (2 * n // REFILL + 2) * REFILL
     config = from_preset("quick")
     hypers = strong(make_hypers(config, program_shape(config)))
-    env = world.make_env(RULES, n)
+    env = make_env(rules, n)
     some = max(n // 16, 8)  # episodes that are begun at once; more of them take another round
 
     def made(key: jax.Array, number: jax.Array) -> Any:
-        return maze_rules.begin(batch(jax.random.fold_in(key, number), SPEC, REFILL), RULES)
+        return maze_rules.begin(batch(jax.random.fold_in(key, number), SPEC, REFILL), rules)
 
     def play(carry: Any, key: jax.Array) -> Any:
-        actions = jax.random.bits(key, (steps, n), jnp.uint8) % RULES.num_actions
+        actions = jax.random.bits(key, (steps, n), jnp.uint8) % rules.num_actions
 
         def step(carry: Any) -> Any:
             t, state, seen, used, supply, filled, ended, reward = carry
-            moved = maze_rules.transition(state, actions[t], None, hypers, RULES, None)
+            moved = maze_rules.transition(state, actions[t], None, hypers, rules, None)
             over = moved.terminated | moved.truncated
 
             def begin(carry: Any) -> Any:
@@ -84,7 +103,7 @@ def new_layouts(n: int) -> Work:
         return (state, seen, used, supply, filled), ended, reward
 
     levels = jax.jit(lambda key: batch(key, SPEC, n))(jax.random.key(5))
-    state = jax.jit(maze_rules.begin, static_argnums=1)(levels, RULES)
+    state = jax.jit(maze_rules.begin, static_argnums=1)(levels, rules)
     supply = jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape[:-1], slots), leaf.dtype), state)
     seen = jax.jit(lambda state: env.observe(*env.record(state), ()).reshape(n, -1))(state)
     compiled = jax.jit(play, donate_argnums=0)
@@ -98,31 +117,9 @@ def new_layouts(n: int) -> Work:
         box["reward"] += float(reward)
 
     def check() -> dict[str, Any]:
-        told = _check(box, n)
-        # As many layouts were handed out as episodes have ended, and no more than were made.
-        return told | {"layouts_used": int(box["carry"][2]), "layouts_made": int(box["carry"][4])}
+        # As many levels were handed out as episodes have ended, each once, and no more than were made.
+        state, _, used, _, filled = box["carry"]
+        made = {"layouts_used": int(used), "layouts_made": int(filled)}
+        return told(box, n * steps) | {"layouts_now": different(state.free.T)} | made
 
     return Work(call, n * steps, check, versions())
-
-
-def _played(play: Any, state: Any, pool: Any, n: int) -> Work:
-    compiled = jax.jit(play)
-    box: dict[str, Any] = {"state": state, "calls": 0, "ended": 0, "reward": 0.0}
-
-    def call() -> None:
-        box["calls"] += 1
-        (box["state"], _), (reward, ended) = compiled(box["state"], pool, jax.random.key(box["calls"]))
-        box["ended"] += int(jnp.sum(ended))
-        box["reward"] += float(jnp.sum(reward))
-
-    return Work(call, n * STEPS[n], lambda: _check(box, n), versions())
-
-
-def _check(box: dict[str, Any], n: int) -> dict[str, Any]:
-    total, done = box["calls"] * n * STEPS[n], max(box["ended"], 1)
-    return {"steps": total, "episodes": box["ended"], "steps_an_episode": total / done,
-            "return_an_episode": box["reward"] / done}  # fmt: skip
-
-
-if __name__ == "__main__":
-    serve(prepare)

@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 from wire import Work
 
-# Steps a call, by environments: the same on both sides.
-STEPS = {64: 1024, 1024: 128, 8192: 32}
 
-
-def stepping(reset, step, n, actions, about=None):
+def stepping(reset, step, n, steps, actions, layouts=None, about=None):
     """Random play of ``n`` environments that reset themselves, all in one compiled program.
 
     Args:
       reset: keys (n,) -> carry, with the observation in it, so that it is really made.
       step: (keys (n,), carry, action int32 (n,)) -> carry, whether each episode ended, rewards.
+      n: environments.
+      steps: of each in one call.
       actions: how many there are.
+      layouts: carry -> arrays (n, ...) that differ where the layouts do; None where all have the same.
+      about: what else to say of the side.
     """
-    steps = STEPS[n]
 
     def play(carry, key):
         def one(carry, key):
@@ -41,16 +41,14 @@ def stepping(reset, step, n, actions, about=None):
         box["reward"] += float(reward)
 
     def check():
-        done = max(box["ended"], 1)
-        total = box["calls"] * n * steps
-        return {"steps": total, "episodes": box["ended"], "steps_an_episode": total / done,
-                "return_an_episode": box["reward"] / done}  # fmt: skip
+        seen = 1 if layouts is None else different(layouts(box["carry"]))
+        return told(box, n * steps) | {"layouts_now": seen}
 
     return Work(call, n * steps, check, versions(about))
 
 
 def generating(make, batch, about=None):
-    """``make``: keys (batch,) -> levels, in one compiled program."""
+    """``make``: keys (batch,) -> walls (batch, ...), in one compiled program."""
     compiled = jax.jit(make)
     box = {"calls": 0, "levels": None}
 
@@ -59,11 +57,23 @@ def generating(make, batch, about=None):
         box["levels"] = jax.block_until_ready(compiled(jax.random.split(jax.random.key(box["calls"]), batch)))
 
     def check():
-        walls = jax.tree.leaves(box["levels"])[0]
-        flat = walls.reshape(walls.shape[0], -1)
-        return {"levels": batch, "different": len({bytes(row) for row in jax.device_get(flat)})}
+        free = [int(cells) for cells in (box["levels"] == 0).reshape(batch, -1).sum(1)]
+        return {"levels": batch, "different": different(box["levels"]), "free_cells": [min(free), max(free)]}
 
     return Work(call, batch, check, versions(about))
+
+
+def different(arrays):
+    """How many of the rows (n, ...) differ."""
+    rows = jax.device_get(arrays)
+    return len({row.tobytes() for row in rows})
+
+
+def told(box, work):
+    """What ``box["calls"]`` calls of ``work`` steps came to; of episodes no means where none has ended."""
+    total, done = box["calls"] * work, box["ended"]
+    means = {"steps_an_episode": total / done, "return_an_episode": box["reward"] / done} if done else {}
+    return {"steps": total, "episodes": done} | means
 
 
 def versions(about=None):
