@@ -287,7 +287,7 @@ def test_mistakes_are_told(run, sweep, words, said):
 def test_damage_is_told(run, tmp_path):
     shutil.copytree(run, tmp_path / "bad")
     (tmp_path / "bad" / "metrics.jsonl").write_text('{"env_steps": 1}\n{"env\n')
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl, line 2: damaged"):
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl, line 2: damaged"):
         read_trials([str(tmp_path / "bad")])
     (tmp_path / "bad" / "summary.json").write_text("[")
     with pytest.raises(CheckpointError, match=r"summary\.json: damaged"):

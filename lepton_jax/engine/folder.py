@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -169,6 +170,26 @@ def put(path: Path, text: str) -> None:
 def _named(error: OSError, path: Path) -> OSError:
     """The same error with the file in it, which writing to an open one leaves out."""
     return OSError(error.errno, error.strerror, str(path))
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a journal of JSON; the last one may still be in the writing. [] where there is no file.
+
+    Raises:
+      ConfigError: a line is damaged.
+    """
+    if not path.is_file():
+        return []
+    *whole, _ = path.read_bytes().split(b"\n")
+    lines = []
+    for number, line in enumerate(whole, 1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}, line {number}: damaged: {error}; restore it, or remove that line and what it tells"
+            ) from None
+    return lines
 
 
 class Journal:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lepton_jax.config import MAZE, Config, ConfigError
-from lepton_jax.engine.folder import RunFolder
+from lepton_jax.engine.folder import RunFolder, read_journal
 from lepton_jax.engine.integrity import CheckpointError, describe
 from lepton_jax.engine.metrics import FIGURES, RECORDED
 from lepton_jax.engine.policies import read_run
@@ -81,7 +81,7 @@ def _beside(path: Path) -> str:
 def _run(path: Path) -> Trial:
     folder, config = RunFolder(path), read_run(path)
     manifest, summary = _json(folder.manifest), _json(folder.summary)
-    metrics, timing = (_lines(path / name) for name in RECORDED)
+    metrics, timing = (read_journal(path / name) for name in RECORDED)
     last = timing[-1] if timing else {}
     figures = lambda held: {name: held[name] for name in FIGURES if held.get(name) is not None}
     graft = manifest.get("graft") or {}
@@ -187,17 +187,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(held, dict):
         raise CheckpointError(f"{path}: damaged: expected a JSON object; restore it, or leave this run away")
     return held
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a journal; the last one may still be in the writing."""
-    if not path.is_file():
-        return []
-    *whole, _ = path.read_bytes().split(b"\n")
-    lines = []
-    for number, line in enumerate(whole, 1):
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise CheckpointError(f"{path}, line {number}: damaged: {error}; restore it, or remove the line") from None
-    return lines

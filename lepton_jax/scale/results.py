@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lepton_jax.config import ConfigError
-from lepton_jax.engine.folder import put
+from lepton_jax.engine.folder import put, read_journal
 from lepton_jax.engine.metrics import FIGURES, to_json
 from lepton_jax.scale.statistics import outcomes, summarise
 from lepton_jax.scale.sweep_folder import group_folders
@@ -52,8 +50,8 @@ def read(groups: Iterable[Path]) -> Results:
     """
     rows, lanes = [], []
     for group in groups:
-        rows += _lines(group / "rows.jsonl")
-        lanes += _lines(group / "lanes.jsonl")
+        rows += read_journal(group / "rows.jsonl")
+        lanes += read_journal(group / "lanes.jsonl")
     return Results(tuple(rows), tuple(lanes))
 
 
@@ -157,22 +155,6 @@ def write(folder: Path, sweep: Sweep, about: Mapping[str, Any], command: Callabl
     summary = summarise(sweep, results, about, command)
     put(folder / "summary.json", to_json(summary, indent=2) + "\n")
     return summary
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    *whole, _ = path.read_bytes().split(b"\n")
-    lines = []
-    for number, line in enumerate(whole, 1):
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise ConfigError(
-                f"{path}, line {number}: {error}; expected a JSON object. The file is damaged: restore it, or remove "
-                "that line, and its evaluation is left out"
-            ) from None
-    return lines
 
 
 def _by_place(row: Mapping[str, Any]) -> tuple[Any, ...]:
