@@ -24,6 +24,7 @@ class World(NamedTuple):
     like: str  # the row of ours that is nearest: by observation full, egocentric or vector; by generator as MazeSpec
     note: str  # what it is, and what happens at a reset, from its source
     shorter: int = 1  # so many times fewer steps a call, since a slow world would take minutes
+    most: int = 8192  # environments: of more of them a single step takes minutes
 
 
 class Peer(NamedTuple):
@@ -138,7 +139,7 @@ PEERS: dict[str, Peer] = {
     "craftax": Peer(
         "craftax_.py",
         ("craftax==1.6.1", *_JAX),
-        {"Classic-Symbolic": World("other", "full", f"another game; every reset makes a world: {_SELECTS}", 256)},
+        {"Classic-Symbolic": World("other", "full", f"another game; every reset makes a world: {_SELECTS}", 256, 64)},
     ),
     "rejax": Peer(
         "rejax_.py",

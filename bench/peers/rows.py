@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.peers import places
+from bench.peers.places import Place
 from bench.peers.registry import OURS, PEERS, Peer, World
 from bench.peers.turns import Timed, interleave, ratio
 
@@ -48,7 +49,7 @@ def rows(tier: str, names: Sequence[str], quick: bool, rounds: int | None = None
                     continue
                 row = f"{name}, {world}"
                 worlds[row] = name, what
-                sides[row] = place, peer.script, _task(tier, n, world, what)
+                sides[row] = _fitting(place, n, what), peer.script, _task(tier, n, world, what)
         told += _rows(tier, n, worlds, {each.name: each for each in interleave(sides, rounds or (3 if quick else 5))})
     return told
 
@@ -65,6 +66,11 @@ def _wanted(tier: str, peers: Sequence[Peer]) -> set[str]:
     worlds = [world for peer in peers for world in getattr(peer, tier).values()]
     always = ("reused, full", "new, full", "perfect")
     return {*always, *(_ours(tier, world, world.like) for world in worlds)} & getattr(OURS, tier).keys()
+
+
+def _fitting(place: Place, n: int, what: World) -> Place:
+    """Nowhere for more environments than a world can step in time."""
+    return place if n <= what.most else Place(None, f"too slow for {n:,} environments: a step of them takes minutes")
 
 
 def _task(tier: str, n: int, world: str, what: World) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bench.peers import places
 from bench.peers.__main__ import main
 from bench.peers.places import Place
 from bench.peers.registry import OURS, PEERS, SIDES, Peer
-from bench.peers.rows import _rows, _wanted, lines
+from bench.peers.rows import _fitting, _rows, _wanted, lines
 from bench.peers.turns import Lost, Side, Timed, environment, interleave, ratio
 from lepton_jax.config import ConfigError
 from lepton_jax.engine.program import make_hypers, program_shape, strong
@@ -145,6 +145,12 @@ def test_every_peer_can_be_compared():
     assert _wanted("env", list(PEERS.values())) < OURS.env.keys()
     assert _wanted("env", [PEERS["gymnax"]]) == {"reused, full", "new, full", "reused, vector"}
     assert _wanted("generate", [PEERS["jumanji"]]) == {"perfect"}
+
+
+def test_a_world_that_is_too_slow_is_told():
+    slow = PEERS["craftax"].env["Classic-Symbolic"]
+    assert _fitting(HERE, 64, slow) == HERE
+    assert _fitting(HERE, 1024, slow).reason == "too slow for 1,024 environments: a step of them takes minutes"
 
 
 def test_rows_have_the_ratios_that_are_asked_of():
