@@ -43,8 +43,7 @@ class Peer(NamedTuple):
         return tuple(tier for tier in ("env", "generate", "train") if getattr(self, tier))
 
 
-_ROOMS_19 = "19x19 with four rooms; every reset draws where the openings of the inner walls are"
-_SELECTS = "as a mapped conditional is a selection, all environments make one at every step"
+_SELECTS = "mapped over environments, a conditional is a selection, so that all make one at every step"
 
 OURS = Peer(
     "ours.py",
@@ -89,7 +88,13 @@ PEERS: dict[str, Peer] = {
                 "reused", "full", "one empty room of 13x13; a reset draws nothing; symbols of the whole map"
             ),
             "Empty-Random": World("reused", "full", "the same; a reset draws start and goal"),
-            "FourRooms": World("new", "full", f"{_ROOMS_19}: {_SELECTS}; symbols of the whole map", 8),
+            "FourRooms": World(
+                "new",
+                "full",
+                f"19x19 with four rooms; every reset draws their openings, from 64 layouts in all: {_SELECTS}; symbols "
+                "of the whole map",
+                8,
+            ),
         },
     ),
     "xminigrid": Peer(
@@ -99,7 +104,10 @@ PEERS: dict[str, Peer] = {
             "Empty": World("reused", "egocentric", "one empty room of 13x13; a reset draws nothing; 5x5 view"),
             "EmptyRandom": World("reused", "egocentric", "the same; a reset draws the start"),
             "FourRooms": World(
-                "new", "egocentric", f"13x13 with four rooms; a reset draws their doors: {_SELECTS}; 5x5 view", 4
+                "new",
+                "egocentric",
+                f"13x13 with four rooms; a reset draws their doors, from 625 layouts in all: {_SELECTS}; 5x5 view",
+                4,
             ),
         },
     ),

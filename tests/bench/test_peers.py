@@ -186,6 +186,15 @@ def test_names_that_cannot_be_measured():
         main(["--tier", "env", "--peers", "rejax"])
 
 
+def test_means_are_told_where_they_are_of_whole_episodes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(SIDES.parent))
+    monkeypatch.syspath_prepend(str(SIDES))
+    told = importlib.import_module("stepping").told
+    assert told({"calls": 2, "ended": 7, "reward": 7.0}, 2, 10) == {"steps": 40, "episodes": 7}
+    means = {"steps_an_episode": 5.0, "return_an_episode": 0.25}
+    assert told({"calls": 2, "ended": 8, "reward": 2.0}, 2, 10) == {"steps": 40, "episodes": 8} | means
+
+
 def test_no_layout_serves_two_episodes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(SIDES.parent))
     monkeypatch.syspath_prepend(str(SIDES))

@@ -44,7 +44,7 @@ def reused(n: int, steps: int, sees: str) -> Work:
         box["reward"] += float(jnp.sum(reward))
 
     def check() -> dict[str, Any]:
-        return told(box, n * steps) | {"layouts_now": different(box["state"].free.T)}
+        return told(box, n, steps) | {"layouts_now": different(box["state"].free.T)}
 
     return Work(call, n * steps, check, versions())
 
@@ -120,6 +120,6 @@ def new_layouts(n: int, steps: int, sees: str) -> Work:
         # As many levels were handed out as episodes have ended, each once, and no more than were made.
         state, _, used, _, filled = box["carry"]
         made = {"layouts_used": int(used), "layouts_made": int(filled)}
-        return told(box, n * steps) | {"layouts_now": different(state.free.T)} | made
+        return told(box, n, steps) | {"layouts_now": different(state.free.T)} | made
 
     return Work(call, n * steps, check, versions())
