@@ -14,18 +14,15 @@ from bench import compare, env, evaluate, generate, save, sweep, train
 from bench.measure import Progress, environment, print_rows
 from bench.page import page
 from bench.peers.registry import PEERS
-from bench.peers.rows import lines, rows
+from bench.peers.rows import BESIDE, lines, named, rows
 from lepton_jax.cli import guarded
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
-from lepton_jax.settings import nearest
 
 TIERS = {
     **{"env": env.rows, "generate": generate.rows, "train": train.rows},
     **{"save": save.rows, "evaluate": evaluate.rows, "sweep": sweep.rows},
 }
-
-BESIDE = ("env", "generate")  # tiers that peers have too
 
 
 def main(argv: list[str]) -> None:
@@ -44,8 +41,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--peers",
         metavar="NAME,...",
-        help=f"of tiers env and generate also the peers: {', '.join(PEERS)}, or all; each is installed into an "
-        "environment of its own, once, and all of them take turns in one run",
+        help=f"of tiers env and generate the engine beside {', '.join(PEERS)}, or all of them; each is installed into "
+        "an environment of its own, once, and all sides take turns",
     )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not a measurement")
     parser.add_argument(
@@ -59,26 +56,27 @@ def main(argv: list[str]) -> None:
         help="where to write JSON, and a page beside it (default: bench/results/DEVICE-TIER.json)",
     )
     args = parser.parse_args(argv)
-    peers = () if args.peers is None else tuple(PEERS) if args.peers == "all" else tuple(args.peers.split(","))
-    for name in peers:
-        if name not in PEERS:
-            parser.error(f"--peers {name}: no such peer{nearest(name, PEERS)}; there are {', '.join(PEERS)}")
+    tiers = tuple(TIERS if args.peers is None else BESIDE) if args.tier == "all" else (args.tier,)
+    peers = None if args.peers is None else named(args.peers, tiers)
     prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
     jax.config.update("jax_enable_compilation_cache", False)
     about = environment()
     results = {}
-    tiers = tuple(TIERS) if args.tier == "all" else (args.tier,)
     with Progress(args.display, tiers) as progress:
         for tier in tiers:
             began = time.perf_counter()
             progress.begin(tier)
+            if peers is not None:
+                results[f"{tier} beside peers"] = rows(tier, peers, args.quick)
+                print(
+                    "\n".join(["", f"{tier}, all sides in turn", *lines(results[f"{tier} beside peers"])]), flush=True
+                )
+                continue
             results[tier] = TIERS[tier](args.quick)
             print_rows(f"{tier} ({time.perf_counter() - began:.0f} s)", results[tier])
-            if peers and tier in BESIDE:
-                beside = results[f"{tier} beside peers"] = rows(tier, peers, args.quick)
-                print("\n".join(["", f"{tier}, all sides in turn", *lines(beside)]))
     device = about["device"].lower().replace(" ", "-")
-    path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}.json"
+    beside = "" if peers is None else "-peers"
+    path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}{beside}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
     path.with_suffix(".html").write_text(page(about, results))

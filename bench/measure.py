@@ -131,10 +131,11 @@ def print_rows(title: str, table: list[dict[str, Any]]) -> None:
     print(f"\n{title}\n{'':<52}{'median':>12}{'low':>12}{'high':>12}{'asked':>12}")
     for line in table:
         cells = [line["median"], line["low"], line["high"], line["asked"]]
-        print(f"{line['name'] + ', ' + line['unit']:<52}" + "".join(f"{_short(cell):>12}" for cell in cells))
+        print(f"{line['name'] + ', ' + line['unit']:<52}" + "".join(f"{short(cell):>12}" for cell in cells))
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """A number for people, with four digits: ``77.9 M``."""
     if value is None:
         return ""
     for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.measure import short
 from bench.peers import places
 from bench.peers.places import Place
 from bench.peers.registry import OURS, PEERS, Peer, World
 from bench.peers.turns import Timed, interleave, ratio
+from lepton_jax.config import ConfigError
+from lepton_jax.settings import nearest
 
 # Environments, and steps of each in one call; all sides have the same but for the worlds that are too slow for it.
 STEPS = {64: 1024, 1024: 128, 8192: 32}
 BATCH = 1024  # levels made at once
 FIRST = {"env": "full", "generate": "perfect"}  # what of ours all are compared with
+BESIDE = ("env", "generate")  # the tiers that are measured so
 # What the project asks of a ratio, by the layouts of the other side, or by its name.
 ASKED = {
     "env": {"reused": 3.0, "new": 50.0, "c": 0.3},
@@ -108,6 +112,29 @@ def _against(answers: Mapping[str, Timed], theirs: Timed, ours: str) -> dict[str
     return {"against": ours, "ratio": of, "ratio_low": least, "ratio_high": most}
 
 
+def named(asked: str, tiers: Sequence[str]) -> tuple[str, ...]:
+    """The peers that ``--peers`` names: ``all``, or some, separated by commas.
+
+    Raises:
+      ConfigError: there is no such peer or tier, or it has none of these tiers.
+    """
+    for tier in tiers:
+        if tier not in BESIDE:
+            raise ConfigError(f"--peers with --tier {tier}: expected {' or '.join(BESIDE)}, which peers have too")
+    names = tuple(PEERS) if asked == "all" else tuple(asked.split(","))
+    for name in names:
+        if name not in PEERS:
+            raise ConfigError(
+                f"--peers {name}: no such peer{nearest(name, PEERS)}; expected all, or some of {', '.join(PEERS)}"
+            )
+        if asked != "all" and not set(PEERS[name].tiers) & set(tiers):
+            raise ConfigError(
+                f"--peers {name}: it has no tier {' or '.join(tiers)}, only {', '.join(PEERS[name].tiers)}; "
+                "leave it away"
+            )
+    return names
+
+
 def lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table for people."""
     made = [f"{'':<34}{'n':>6}{'median':>12}{'low':>12}{'high':>12}  ours over it"]
@@ -116,7 +143,7 @@ def lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
         if "reason" in row:
             made.append(f"{head}  {row['reason']}")
             continue
-        cells = "".join(f"{_short(row[name]):>12}" for name in ("median", "low", "high"))
+        cells = "".join(f"{short(row[name]):>12}" for name in ("median", "low", "high"))
         made.append(head + cells + _ratios(row))
     return made
 
@@ -128,10 +155,3 @@ def _ratios(row: Mapping[str, Any]) -> str:
     told = f"  {row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}] ({row['against']}{asked})"
     like = row.get("like")
     return f"{told}; {like['ratio']:.3g} ({like['against']})" if like else told
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.4g}"

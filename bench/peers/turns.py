@@ -38,7 +38,9 @@ class Side:
             text=True,
             env=environment(place),
         )
-        self._errors = b""
+        assert self._process.stderr is not None
+        self._stderr, self._errors = self._process.stderr.fileno(), b""
+        os.set_blocking(self._stderr, False)
 
     def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """An answer.
@@ -50,7 +52,6 @@ class Side:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stderr is not None
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
@@ -58,14 +59,13 @@ class Side:
             raise Lost(self._last_words()) from None
         line, ends = "", time.monotonic() + timeout
         # stderr is emptied meanwhile: a full pipe would stop the worker.
-        os.set_blocking(process.stderr.fileno(), False)
         while not line:
             left = ends - time.monotonic()
             if left <= 0:
                 process.kill()
                 raise Lost(f"no answer in {timeout:g} s")
-            ready, _, _ = select.select([process.stdout, process.stderr], [], [], left)
-            if process.stderr in ready:
+            ready, _, _ = select.select([process.stdout, self._stderr], [], [], left)
+            if self._stderr in ready:
                 self._drain()
             if process.stdout in ready:
                 line = process.stdout.readline()
@@ -98,14 +98,14 @@ class Side:
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self._errors = (self._errors + os.read(self._process.stderr.fileno(), 65536))[-20_000:]  # type: ignore[union-attr]
+            self._errors = (self._errors + os.read(self._stderr, 65536))[-20_000:]
 
     def _last_words(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         self._process.kill()
         with contextlib.suppress(OSError, ValueError):
-            while part := os.read(self._process.stderr.fileno(), 65536):  # type: ignore[union-attr]
+            while part := os.read(self._stderr, 65536):
                 self._errors += part
         lines = [line for line in self._errors.decode(errors="replace").splitlines() if line.strip()]
         return lines[-1].strip() if lines else f"it ended with status {self._process.returncode}"

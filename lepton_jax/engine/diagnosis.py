@@ -32,7 +32,9 @@ def satisfies(version: str, needed: str) -> bool:
 
 
 def _holds(version: str, clause: str) -> bool:
-    operator, text = re.fullmatch(r"\s*(>=|<=|==|!=|~=|>|<)\s*(.+?)\s*", clause).groups()  # type: ignore[union-attr]
+    parts = re.fullmatch(r"\s*(>=|<=|==|!=|~=|>|<)\s*(.+?)\s*", clause)
+    assert parts is not None, clause
+    operator, text = parts.groups()
     wild = text.endswith(".*")
     found, wanted = _release(version), _release(text.removesuffix(".*"))
     if wild:

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,17 @@ class Tracker(Observer):
         figures = {} if summary is None else _tested(summary)
         self._close(figures, summary["env_steps"] if summary else 0, summary is not None)
 
+    @abstractmethod
     def _open(self, config: Config, folder: Path, resumed_at: int | None) -> int:
         """Begins, or goes on; from which env-steps on points are wanted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _log(self, env_steps: int, figures: Mapping[str, float]) -> None:
-        raise NotImplementedError
+        """A point of the curves."""
 
+    @abstractmethod
     def _close(self, figures: Mapping[str, float], env_steps: int, ended: bool) -> None:
         """``figures``: on the test levels, {} if the run has not ended."""
-        raise NotImplementedError
 
 
 class TensorBoard(Tracker):

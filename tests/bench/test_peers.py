@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from bench.peers import places
-from bench.peers.__main__ import main
 from bench.peers.places import Place
 from bench.peers.registry import OURS, PEERS, SIDES, Peer
-from bench.peers.rows import _fitting, _rows, _wanted, lines
+from bench.peers.rows import _fitting, _rows, _wanted, lines, named
 from bench.peers.turns import Lost, Side, Timed, environment, interleave, ratio
 from lepton_jax.config import ConfigError
 from lepton_jax.engine.program import make_hypers, program_shape, strong
@@ -181,9 +180,12 @@ def test_the_table_tells_all():
 
 def test_names_that_cannot_be_measured():
     with pytest.raises(ConfigError, match="--peers gymnx: no such peer; did you mean 'gymnax'"):
-        main(["--peers", "c,gymnx"])
+        named("c,gymnx", ["env"])
     with pytest.raises(ConfigError, match="--peers rejax: it has no tier env, only train"):
-        main(["--tier", "env", "--peers", "rejax"])
+        named("rejax", ["env"])
+    with pytest.raises(ConfigError, match="--tier save: expected env or generate"):
+        named("all", ["save"])
+    assert named("all", ["env"]) == tuple(PEERS)
 
 
 def test_means_are_told_where_they_are_of_whole_episodes(monkeypatch: pytest.MonkeyPatch):
