@@ -7,10 +7,11 @@ from typing import Any
 
 from lepton_jax.report.chart import Dot, dot_chart
 from lepton_jax.report.document import Cell, Column, document, escape, table
-from lepton_jax.report.frame import Axis
+from lepton_jax.report.frame import Axis, Size
 from lepton_jax.report.ticks import figure
 
 Rows = Sequence[Mapping[str, Any]]
+_SIZE = Size(720, 400, 12, 13)  # over the whole page, with names that are long
 
 
 def page(about: Mapping[str, Any], results: Mapping[str, Rows]) -> str:
@@ -44,7 +45,7 @@ def _chart(tier: str, unit: str, rows: Rows) -> str:
         Dot(_name(row), row["median"], row["low"], row["high"], f"{_name(row)}: {_short(row)} {unit}") for row in rows
     ]
     positive = all(row["low"] > 0 for row in rows)
-    return f"<figure>{dot_chart(dots, Axis(tier), Axis(unit, log=positive), f'{tier}, {unit}, by row')}</figure>"
+    return f"<figure>{dot_chart(dots, Axis(''), Axis(unit, log=positive), f'{tier}, {unit}, by row', _SIZE)}</figure>"
 
 
 def _table(tier: str, rows: Rows) -> str:
