@@ -86,7 +86,7 @@ def write(scratch: Path, config) -> Path:
 
 
 def test_a_disk_that_is_full(tmp_path):
-    results = disk.check(disk.limited(tmp_path), 2_000_000)
+    results = disk.check(disk.limited(tmp_path), 4_000_000)
     assert len(results) == 9
     assert all(good for _, good, _ in results), results
 
