@@ -26,20 +26,20 @@ def pack(flags: jax.Array) -> jax.Array:
 
 
 def unpack(words: jax.Array, places: int) -> jax.Array:
-    """uint32 (..., words) -> uint32 0 or 1 (..., places). Note the words' axis: it is last here."""
-    lanes = (words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    """uint32 or uint16 (..., words) -> 0 or 1 of that type (..., places). Note the words' axis: it is last here."""
+    lanes = (words[..., None] >> jnp.arange(8 * words.dtype.itemsize, dtype=words.dtype)) & 1
     return lanes.reshape(*words.shape[:-1], -1)[..., :places]
 
 
 def settle(words: jax.Array) -> jax.Array:
-    """Returns uint32 (N, words) unchanged, but computed once: XLA would else repeat that for each of its bits.
+    """Returns words unchanged, but computed once: XLA would else repeat that for each of their bits.
 
-    Before jaxlib 0.11 the CPU compiler drops optimisation barriers before it fuses; a window of one place it keeps. A
-    row of many words it does not fuse in any case.
+    Before jaxlib 0.11 the CPU compiler drops optimisation barriers before it fuses; a window of one place it keeps.
     """
-    if jax.__version_info__ >= (0, 11) or words.shape[-1] >= 16:
+    if jax.__version_info__ >= (0, 11):
         return jax.lax.optimization_barrier(words)
-    return jax.lax.reduce_window(words, jnp.uint32(0), jax.lax.bitwise_or, (1, 1), (1, 1), "VALID")
+    ones = (1,) * words.ndim
+    return jax.lax.reduce_window(words, jnp.zeros((), words.dtype), jax.lax.bitwise_or, ones, ones, "VALID")
 
 
 def contains(words: jax.Array, place: jax.Array) -> jax.Array:

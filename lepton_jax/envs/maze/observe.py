@@ -1,8 +1,7 @@
 """What the agent sees of a maze. Batch-native: every array has a leading axis N.
 
 Maps are drawn row by row: a row of places is a list of uint32 words, 32 columns a word, each word a vector over N. All
-shifting is done on these words. The rows are then joined to one string of bits, which is spread to bytes in a single
-flat broadcast: the one form that XLA on CPU vectorises (a loop over rows of 13 bytes is three times slower).
+shifting is done on these words; ``planes.draw`` spreads them to bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.envs.maze import bits, egocentric
+from lepton_jax.envs.maze import egocentric
+from lepton_jax.envs.maze.planes import Mark, draw
 from lepton_jax.envs.maze.render import PALETTE
 from lepton_jax.envs.maze.rules import Rules, State, cell_of, row_column
 from lepton_jax.envs.maze.things import sites_of, things
@@ -61,7 +61,7 @@ def _full(state: State, rules: Rules) -> jax.Array:
     maps = {0: _inverted(whole(state.free), width)}
     marks = [(agent + (1 + heading) * cells, 1, agents)]
     marks += _things(state, rules, 1 + agents, maps, whole, lambda site, plane: cell_of(site, rules) + plane * cells)
-    return _draw(maps, marks, observation_spec(rules._replace(observation="full")).shape)
+    return draw(maps, marks, observation_spec(rules._replace(observation="full")).shape)
 
 
 def _centred(state: State, rules: Rules) -> jax.Array:
@@ -78,7 +78,7 @@ def _centred(state: State, rules: Rules) -> jax.Array:
 
     maps = {0: _inverted(around(state.free), columns)}
     marks = _things(state, rules, 1, maps, around, place)
-    return _draw(maps, marks, observation_spec(rules).shape)
+    return draw(maps, marks, observation_spec(rules).shape)
 
 
 def _things(
@@ -86,13 +86,13 @@ def _things(
     rules: Rules,
     first: int,
     maps: dict[int, list[Row]],
-    draw: Callable[..., list[Row]],
+    rows_for: Callable[..., list[Row]],
     place: Callable[..., jax.Array],
 ) -> list[Mark]:
     """The marks of all things, on the planes from ``first`` on; the lava's rows are put into ``maps``."""
     planes = range(first, first + len(things(rules)))
     if rules.lava:
-        maps[planes[rules.goals]] = draw(state.lava)
+        maps[planes[rules.goals]] = rows_for(state.lava)
     there = [plane for plane, thing in zip(planes, things(rules), strict=True) if thing != "lava"]
     return [(place(site, plane), plane, plane) for site, plane in zip(sites_of(state, rules), there, strict=True)]
 
@@ -139,36 +139,3 @@ def _window(rules: Rules) -> tuple[int, int]:
 def _inverted(rows: list[Row], columns: int) -> list[Row]:
     mask = lambda left: jnp.uint32((1 << min(32, columns - left)) - 1)
     return [[~word & mask(32 * k) for k, word in enumerate(row)] for row in rows]
-
-
-# A place to set, int32 (N,), counted over all planes, or -1 for none; and the first and last plane it can lie on.
-Mark = tuple[jax.Array, int, int]
-
-
-def _draw(maps: dict[int, list[Row]], marks: list[Mark], shape: tuple[int, ...]) -> jax.Array:
-    """Draws planes of bits.
-
-    Args:
-      maps: the rows of those planes that are maps, by number.
-      marks: what is set on the others.
-      shape: planes, rows and columns.
-
-    Returns:
-      uint8 0 or 1 (N, planes, rows, columns).
-    """
-    planes, rows, columns = shape
-    total = planes * rows * columns
-    words = [jnp.zeros_like(maps[0][0][0])] * bits.num_words(total)
-    for plane, drawn in maps.items():
-        for r, row in enumerate(drawn):
-            for left, piece in zip(range(0, columns, 32), row, strict=True):
-                kept = min(32, columns - left)
-                word, bit = divmod((plane * rows + r) * columns + left, 32)
-                words[word] |= piece << bit
-                if bit + kept > 32:
-                    words[word + 1] |= piece >> (32 - bit)
-    for mark, first, last in marks:
-        bit = jnp.uint32(1) << (mark & 31).astype(jnp.uint32)
-        for k in range(first * rows * columns // 32, bits.num_words((last + 1) * rows * columns)):
-            words[k] |= jnp.where(mark >> 5 == k, bit, jnp.uint32(0))
-    return bits.unpack(bits.settle(jnp.stack(words, axis=-1)), total).astype(jnp.uint8).reshape(-1, *shape)
