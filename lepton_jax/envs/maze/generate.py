@@ -16,6 +16,7 @@ import numpy as np
 from lepton_jax.envs.maze import place, terrain, trees, walks
 from lepton_jax.envs.maze.level import Level, LevelError, digest, split_of
 from lepton_jax.envs.maze.oracle import distances
+from lepton_jax.envs.maze.spanning import spanning_tree
 from lepton_jax.envs.maze.spec import DENSITY, TREES, MazeSpec, fault
 
 # Purposes of a level key, beyond the counters of the words that a batch takes from the key itself.
@@ -96,7 +97,7 @@ def _tree(key: jax.Array, spec: MazeSpec, rooms: jax.Array) -> tuple[jax.Array, 
             weights = trees.smooth(weights, controls, spec.rooms)
         if len(spec.sizes) > 1:
             weights = trees.confine(weights, rooms, spec.rooms)
-        opened = jax.vmap(trees.spanning_tree, (0, None))(weights, spec.rooms)
+        opened = spanning_tree(weights, spec.rooms)
     elif spec.kind == "wilson":
         opened = walks.wilson(layout, rooms, spec.rooms)
     else:

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.envs.maze.trees import grid_edges, spanning_tree
+from lepton_jax.envs.maze.spanning import spanning_tree
+from lepton_jax.envs.maze.trees import grid_edges
 
 
 def below(words: jax.Array, share: float) -> jax.Array:
@@ -94,7 +95,7 @@ def rooms(words: jax.Array, size: int, chambers: int, braid: float) -> jax.Array
     plan = _plan(size, chambers)
     if chambers == 1:
         return jnp.broadcast_to(jnp.asarray(plan.walls), (len(words), size, size))
-    opened = jax.vmap(spanning_tree, (0, None))(words[:, 0], chambers)
+    opened = spanning_tree(words[:, 0], chambers)
     if braid:
         opened |= below(words[:, 1], braid)
     place = jnp.where(opened, (words[:, 2] % plan.length).astype(jnp.int32), -1)

@@ -1,81 +1,15 @@
-"""Spanning trees over the grid of rooms, by weights: which walls between neighbouring rooms open.
+"""Mazes as spanning trees over a grid of rooms: the weights that shape them, and the map that a tree stands for.
 
-``spanning_tree`` is the tree of least weight, by parallel Boruvka rounds (Boruvka 1926; each round merges every
-component with its cheapest neighbour, so ceil(log2 rooms) rounds suffice). Edges are numbered as in ``grid_edges``.
+Edges are numbered as in ``grid_edges``; ``spanning.spanning_tree`` finds the tree of least weight.
 """
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-
-def spanning_tree(weights: jax.Array, rooms: int) -> jax.Array:
-    """Minimum spanning tree of the ``rooms`` x ``rooms`` grid.
-
-    Args:
-      weights: uint32 (edges,): the horizontal edges row by row, then the vertical ones. The lowest bits (as many as
-        number an edge) give way to the edge's number, so that no two weights are equal and the tree is unique; see
-        ``edge_keys``.
-      rooms: rooms a side.
-
-    Returns:
-      bool (edges,): True where the edge belongs to the tree.
-    """
-    ends = jnp.asarray(grid_edges(rooms))
-    nodes, count = rooms * rooms, ends.shape[0]
-    if rooms == 1:  # no edge to gather from
-        return jnp.zeros(0, bool)
-    keys = edge_keys(weights, rooms)
-    number = jnp.uint32(_number_mask(count))
-    none = jnp.uint32(0xFFFFFFFF)
-    ids = jnp.arange(nodes, dtype=jnp.int32)
-    # incident[v, d] is the edge of room v towards side d, or a fifth, absent one.
-    incident = jnp.asarray(_incident(rooms))
-
-    def round_(carry):
-        label, tree, _ = carry
-        # An edge inside a component is out of the running.
-        crossing = label[ends[:, 0]] != label[ends[:, 1]]
-        offered = jnp.append(jnp.where(crossing, keys, none), none)
-        cheapest = jnp.min(offered[incident], axis=1)
-        # The cheapest edge leaving each component. In small mazes all pairs are compared, since scatters are slow.
-        if nodes <= _SMALL:
-            best = jnp.min(jnp.where(label[None, :] == ids[:, None], cheapest[None, :], none), axis=1)
-        else:
-            best = jnp.full(nodes, none).at[label].min(cheapest)
-        alive = best != none
-        chosen = jnp.where(alive, best & number, 0).astype(jnp.int32)
-        if nodes <= _SMALL:
-            tree = tree | jnp.any((chosen[:, None] == jnp.arange(count)) & alive[:, None], axis=0)
-        else:
-            tree = tree.at[chosen].max(alive)
-        # Hook each component to the one its edge leads to. Two that chose the same edge form the only possible cycle:
-        # the smaller becomes the root.
-        other = label[ends[chosen, 0]] + label[ends[chosen, 1]] - ids
-        parent = jnp.where(alive, other, ids)
-        parent = jnp.where((parent[parent] == ids) & (ids < parent), ids, parent)
-        for _ in range(max(1, math.ceil(math.log2(nodes)))):
-            parent = parent[parent]
-        label = parent[label]
-        return label, tree, jnp.any(label != label[0])
-
-    start = (ids, jnp.zeros(count, bool), jnp.bool_(nodes > 1))
-    return jax.lax.while_loop(lambda carry: carry[2], round_, start)[1]
-
-
-_SMALL = 256  # rooms up to which quadratic work is cheaper than a scatter
-
-
-def edge_keys(weights: jax.Array, rooms: int) -> jax.Array:
-    """The distinct uint32 (edges,) weights that ``spanning_tree`` compares: edge numbers below the weights."""
-    count = len(grid_edges(rooms))
-    mask = jnp.uint32(_number_mask(count))
-    return (weights & ~mask) | jnp.arange(count, dtype=jnp.uint32)
 
 
 def anisotropic(words: jax.Array, bias: jax.Array, rooms: int) -> jax.Array:
@@ -146,19 +80,6 @@ def grid_edges(rooms: int) -> np.ndarray:
     return np.concatenate([horizontal, vertical])
 
 
-@lru_cache
-def _incident(rooms: int) -> np.ndarray:
-    """int32 (rooms squared, 4): the edges at each room, padded with the first number that is no edge."""
-    edges = grid_edges(rooms)
-    table = np.full((rooms * rooms, 4), len(edges), np.int32)
-    fill = np.zeros(rooms * rooms, int)
-    for number, pair in enumerate(edges):
-        for room in pair:
-            table[room, fill[room]] = number
-            fill[room] += 1
-    return table
-
-
 def _points(rooms: int) -> int:
     return (rooms - 1) // 4 + 2
 
@@ -173,7 +94,3 @@ def _interpolation(rooms: int) -> np.ndarray:
     share = (hat[0, :, None] * hat[1, None, :] * 2**16).astype(np.uint32).reshape(points * points, -1)
     across = np.arange(share.shape[-1]) < rooms * (rooms - 1)
     return np.concatenate([share * across, share * ~across]).astype(np.uint32)
-
-
-def _number_mask(count: int) -> int:
-    return (1 << max(1, (count - 1).bit_length())) - 1

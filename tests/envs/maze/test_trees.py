@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse, stats
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from lepton_jax.envs.maze import trees, walks
+from lepton_jax.envs.maze import spanning, trees, walks
 
 
 def doors(rooms: int) -> list[tuple[int, int]]:
@@ -16,7 +16,7 @@ def doors(rooms: int) -> list[tuple[int, int]]:
     return across + [(number(r, c), number(r + 1, c)) for r in range(rooms - 1) for c in range(rooms)]
 
 
-@pytest.mark.parametrize("rooms", [1, 2, 3, 4, 5, 7, 8, 10])
+@pytest.mark.parametrize("rooms", [1, 2, 3, 4, 5, 7, 8, 10, 11, 17])
 def test_spanning_tree_is_minimal(rooms):
     edges = doors(rooms)
     rng = np.random.default_rng(rooms)
@@ -25,9 +25,9 @@ def test_spanning_tree_is_minimal(rooms):
     fields[1] = 2**32 - 1
     fields[2:6] = rng.integers(0, 3, (4, len(edges))).astype(np.uint32) << 30  # many ties
     fields[6, : len(edges) // 2] = 2**32 - 1  # half of them unwanted
-    keys = np.asarray(jax.vmap(trees.edge_keys, (0, None))(jnp.asarray(fields), rooms))
+    keys = np.asarray(spanning.edge_keys(jnp.asarray(fields), rooms))
     assert all(len(np.unique(row)) == len(edges) for row in keys)
-    found = jax.jit(jax.vmap(trees.spanning_tree, (0, None)), static_argnums=1)(jnp.asarray(fields), rooms)
+    found = jax.jit(spanning.spanning_tree, static_argnums=1)(jnp.asarray(fields), rooms)
     for row, tree in zip(keys, np.asarray(found), strict=True):
         assert tree.sum() == rooms * rooms - 1
         if not edges:
@@ -37,7 +37,7 @@ def test_spanning_tree_is_minimal(rooms):
 
 def test_edge_keys_keep_the_order_of_the_upper_bits():
     weights = np.random.default_rng(0).integers(0, 2**32, len(doors(6)), np.uint32)
-    keys = np.asarray(trees.edge_keys(jnp.asarray(weights), 6))
+    keys = np.asarray(spanning.edge_keys(jnp.asarray(weights), 6))
     assert np.array_equal(keys >> 6, weights >> 6)  # 60 edges need 6 bits
     assert np.array_equal(keys & 63, np.arange(60))
 
@@ -83,8 +83,8 @@ def test_trees_of_weight_fields_are_minimal(field):
         words[0] = 2**32 - 1
         sides = rng.integers(1, rooms + 1, count)
         weights = trees.confine(jnp.asarray(words), jnp.asarray(sides), rooms)
-    keys = np.asarray(jax.vmap(trees.edge_keys, (0, None))(weights, rooms))
-    found = jax.jit(jax.vmap(trees.spanning_tree, (0, None)), static_argnums=1)(weights, rooms)
+    keys = np.asarray(spanning.edge_keys(weights, rooms))
+    found = jax.jit(spanning.spanning_tree, static_argnums=1)(weights, rooms)
     for row, tree, side in zip(keys, np.asarray(found), sides, strict=True):
         inside = [number for number, edge in enumerate(doors(rooms)) if max(*edge) // rooms < side
                   and max(edge[0] % rooms, edge[1] % rooms) < side]  # fmt: skip
