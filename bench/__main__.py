@@ -1,4 +1,4 @@
-"""Measures the engine: ``python -m bench --tier env|generate|train|save|evaluate|sweep``."""
+"""Measures the engine: ``python -m bench --tier env|generate|train|resume|evaluate|sweep``."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from bench import compare, env, evaluate, generate, save, sweep, train
+from bench import compare, env, evaluate, generate, profiling, resume, sweep, train
 from bench.measure import Progress, environment, print_rows
 from bench.page import page
 from bench.peers.registry import PEERS
 from bench.peers.rows import BESIDE, lines, named, rows
 from lepton_jax.cli import guarded
+from lepton_jax.config import ConfigError
 from lepton_jax.engine.setup import prepare_jax
 from lepton_jax.presets import from_preset
 
 TIERS = {
     **{"env": env.rows, "generate": generate.rows, "train": train.rows},
-    **{"save": save.rows, "evaluate": evaluate.rows, "sweep": sweep.rows},
+    **{"resume": resume.rows, "evaluate": evaluate.rows, "sweep": sweep.rows},
 }
 
 
@@ -41,8 +44,19 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--peers",
         metavar="NAME,...",
-        help=f"of tiers env and generate the engine beside {', '.join(PEERS)}, or all of them; each is installed into "
-        "an environment of its own, once, and all sides take turns",
+        help=f"of tiers env, generate and train the engine beside {', '.join(PEERS)}, or all of them; each is "
+        "installed into an environment of its own, once, and all sides take turns",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="PRESET",
+        nargs="?",
+        const="quick",
+        help="instead of all tiers: a trace of training PRESET (default: quick), or 'PRESET pqn', and a table of where "
+        "its time goes",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="of --profile: where trace and table go (default: runs/profile-PRESET)"
     )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not a measurement")
     parser.add_argument(
@@ -56,11 +70,18 @@ def main(argv: list[str]) -> None:
         help="where to write JSON, and a page beside it (default: bench/results/DEVICE-TIER.json)",
     )
     args = parser.parse_args(argv)
+    if args.out is not None and args.profile is None:
+        raise ConfigError("--out: goes with --profile; results of tiers go where --json says")
+    if args.profile is not None and (args.tier != "all" or args.peers is not None or args.json is not None):
+        raise ConfigError("--profile: does not go with --tier, --peers and --json; leave them away")
     tiers = tuple(TIERS if args.peers is None else BESIDE) if args.tier == "all" else (args.tier,)
     peers = None if args.peers is None else named(args.peers, tiers)
     prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
     jax.config.update("jax_enable_compilation_cache", False)
     about = environment()
+    if args.profile is not None:
+        _profile(args.profile, args.out, args.display, about)
+        return
     results = {}
     with Progress(args.display, tiers) as progress:
         for tier in tiers:
@@ -81,6 +102,15 @@ def main(argv: list[str]) -> None:
     path.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
     path.with_suffix(".html").write_text(page(about, results))
     print(f"written to {path} and {path.with_suffix('.html').name}")
+
+
+def _profile(name: str, out: Path | None, display: str, about: Mapping[str, Any]) -> None:
+    folder = out or Path("runs") / f"profile-{name.replace(' ', '-')}"
+    with Progress(display, ("profile",)) as progress:
+        progress.begin("profile")
+        told = profiling.write(name, folder, about)
+    print("\n".join(told))
+    print(f"written to {folder}: profile.txt, profile.json, and traces for TensorBoard or Perfetto")
 
 
 def _compare(argv: list[str]) -> None:

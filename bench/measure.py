@@ -113,6 +113,18 @@ def row(name: str, unit: str, values: list[float], asked: float | None = None, *
     }
 
 
+def peak_memory(name: str, program: jax.stages.Compiled) -> list[dict[str, Any]]:
+    """What a compiled program takes of each device, by its own account; on a GPU also the most that was ever taken."""
+    table = []
+    if (account := program.memory_analysis()) is not None:
+        told = account.argument_size_in_bytes + account.output_size_in_bytes - account.alias_size_in_bytes
+        table.append(row(f"peak memory {name}, each device", "bytes", [told + account.temp_size_in_bytes]))
+    stats = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        table.append(row(f"peak memory of the process, up to {name}", "bytes", [stats["peak_bytes_in_use"]]))
+    return table
+
+
 def environment() -> dict[str, Any]:
     """What the figures were measured on."""
     names = ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy")

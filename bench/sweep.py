@@ -1,4 +1,4 @@
-"""Lanes against runs alone: env-steps a second of all together, compile time, bytes a lane."""
+"""Lanes against runs alone: env-steps a second of all together, compile time, bytes of the states, peak memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.measure import Subject, rates, row, tell
+from bench.measure import Subject, peak_memory, rates, row, tell
 from bench.train import chunk
 from lepton_jax.config import Config, Hypers
 from lepton_jax.engine.memory import tree_bytes
@@ -27,20 +27,22 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     subjects, others = {}, []
     for name, shards in {"over all devices": 0, "on one device": 1}.items():
         tell(f"quick alone, {name}: compiling")
-        call, work, seconds, _ = chunk(dataclasses.replace(config, shards=shards))
-        subjects[f"quick alone, {name}"] = Subject(call, work, "env-steps/s")
-        others.append(row(f"compile quick alone, {name}", "s", [seconds]))
+        alone = chunk(dataclasses.replace(config, shards=shards))
+        subjects[f"quick alone, {name}"] = Subject(alone.call, alone.work, "env-steps/s")
+        others.append(row(f"compile quick alone, {name}", "s", [alone.seconds]))
+        others += peak_memory(f"quick alone, {name}", alone.program)
     for places in (1, 4, 16, 64, 256) if gpu else (devices, 4 * devices, 32 * devices):
         tell(f"{places} lanes: compiling")
-        call, work, seconds, size = lanes(dataclasses.replace(config, shards=1), Lift(places, devices, gpu))
+        call, work, seconds, size, program = lanes(dataclasses.replace(config, shards=1), Lift(places, devices, gpu))
         subjects[f"quick, {places} lanes"] = Subject(call, work, "env-steps/s")
         others.append(row(f"compile quick, {places} lanes", "s", [seconds]))
         others.append(row(f"state of quick, {places} lanes", "bytes", [size]))
+        others += peak_memory(f"quick, {places} lanes", program)
     return rates(subjects, 3 if quick else 5) + others
 
 
-def lanes(config: Config, lift: Lift) -> tuple[Any, float, float, float]:
-    """A call that trains a segment of each lane; its env-steps; seconds to compile; bytes of all states."""
+def lanes(config: Config, lift: Lift) -> tuple[Any, float, float, float, jax.stages.Compiled]:
+    """A call that trains a segment of each lane; its env-steps; seconds to compile; bytes of all states; program."""
     parts = make_setup(config)
     made = make_lanes(config, parts, lift, shared=False)
     put = lambda tree: jax.device_put(tree, shardings(lift, LANES, tree))
@@ -63,4 +65,4 @@ def lanes(config: Config, lift: Lift) -> tuple[Any, float, float, float]:
         return box[0].mine.birth
 
     work = lift.places * made.shape.per_segment * made.shape.steps
-    return call, work, seconds, tree_bytes(box[0])
+    return call, work, seconds, tree_bytes(box[0]), advance

@@ -1,17 +1,18 @@
-"""Learning: env-steps a second of whole chunks, compile time, bytes a transition."""
+"""Learning: env-steps a second of whole chunks, compile time, bytes a transition, peak memory."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from bench.measure import Subject, rates, row, tell
+from bench.measure import Subject, peak_memory, rates, row, tell
 from lepton_jax.config import Config
 from lepton_jax.engine import replay
-from lepton_jax.engine.program import make_hypers, make_program
+from lepton_jax.engine.program import Shape, make_hypers, make_program
 from lepton_jax.engine.setup import make_setup
 from lepton_jax.presets import from_preset
 from lepton_jax.settings import overlay
@@ -31,12 +32,12 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         preset, _, kind = name.partition(" ")
         tell(f"{name}: compiling")
         config = peer_cartpole() if kind == "as purejaxrl" else from_preset(preset, kind or "dqn")
-        call, work, seconds, size = chunk(config)
-        subjects[f"train {name}"] = Subject(call, work, "env-steps/s", asked)
-        compiles.append(row(f"compile {name}", "s", [seconds], 6.0 if name == "quick" else None))
-        compiles.append(
-            row(f"replay {name}", "bytes/transition", [size], 32.0 if name in ("maze13", "maze13 pqn") else None)
-        )
+        training = chunk(config)
+        subjects[f"train {name}"] = Subject(training.call, training.work, "env-steps/s", asked)
+        compiles.append(row(f"compile {name}", "s", [training.seconds], 6.0 if name == "quick" else None))
+        size = 32.0 if name in ("maze13", "maze13 pqn") else None
+        compiles.append(row(f"replay {name}", "bytes/transition", [training.per_transition], size))
+        compiles += peak_memory(name, training.program)
     thirteen = from_preset("maze13")
     program = make_program(thirteen, make_setup(thirteen).env, make_setup(thirteen).agent)
     like = jax.eval_shape(program.init, jax.random.key(0), jax.random.key(0), make_hypers(thirteen, program.shape))
@@ -60,8 +61,19 @@ def peer_cartpole() -> Config:
     return overlay(from_preset("cartpole"), changes, "peer")
 
 
-def chunk(config: Config) -> tuple[Any, float, float, float]:
-    """A call that trains from one log point to the next; its env-steps; seconds to compile; bytes a transition."""
+class Chunk(NamedTuple):
+    """A run's program, compiled and begun."""
+
+    call: Callable[..., Any]  # trains from one log point to the next, or as many segments as it is given
+    work: float  # env-steps of a call
+    seconds: float  # to compile
+    per_transition: float  # bytes of the ring
+    shape: Shape
+    program: jax.stages.Compiled
+
+
+def chunk(config: Config) -> Chunk:
+    """Compiles the training of ``config`` and makes its first state."""
     setup = make_setup(config)
     program = make_program(config, setup.env, setup.agent, setup.shards)
     hypers = make_hypers(config, program.shape)
@@ -69,14 +81,13 @@ def chunk(config: Config) -> tuple[Any, float, float, float]:
     began = time.perf_counter()
     init = program.init.lower(*keys, hypers).compile()
     state = init(*keys, hypers)
-    segments = np.int32(program.shape.per_point)
-    step = program.chunk.lower(state, hypers, segments).compile()
+    step = program.chunk.lower(state, hypers, np.int32(program.shape.per_point)).compile()
     seconds = time.perf_counter() - began
     box = [state]
 
-    def call() -> Any:
-        box[0] = step(box[0], hypers, segments)
+    def call(segments: int = program.shape.per_point) -> Any:
+        box[0] = step(box[0], hypers, np.int32(segments))
         return box[0].clock
 
     work = program.shape.per_point * program.shape.per_segment * program.shape.steps
-    return call, work, seconds, replay.bytes_per_transition(state.ring)
+    return Chunk(call, work, seconds, replay.bytes_per_transition(state.ring), program.shape, step)

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from bench.peers.settings import LIKE, OWN
+
 SIDES = Path(__file__).parent / "sides"
 # The processor alone. Peers that name no version of jax get the one that the engine has on Python 3.11.
 _JAX = ("jax==0.10.2", "jaxlib==0.10.2")
@@ -27,6 +29,13 @@ class World(NamedTuple):
     most: int = 8192  # environments: of more of them a single step takes minutes
 
 
+class Task(NamedTuple):
+    """What learns CartPole-v1 in a row of tier ``train``."""
+
+    like: str  # the row of ours that has the same settings
+    note: str  # what it is; of ours, what differs
+
+
 class Peer(NamedTuple):
     """A side of the benchmark."""
 
@@ -34,7 +43,7 @@ class Peer(NamedTuple):
     requires: tuple[str, ...] | None  # what pip installs; None: it runs in the environment of the engine
     env: Mapping[str, World] = MappingProxyType({})  # by the name that the script knows
     generate: Mapping[str, World] = MappingProxyType({})
-    train: str = ""  # what learns; "" if nothing does
+    train: Mapping[str, Task] = MappingProxyType({})
     forced: tuple[str, ...] = ()  # installed after those without their requirements, whatever Python they ask for
 
     @property
@@ -43,6 +52,8 @@ class Peer(NamedTuple):
         return tuple(tier for tier in ("env", "generate", "train") if getattr(self, tier))
 
 
+_EARLY = "its speed is from while it acts at random for the most part, which is faster"
+_DOUBLE = "which has double Q-learning"
 _SELECTS = "mapped over environments, a conditional is a selection, so that all make one at every step"
 
 OURS = Peer(
@@ -64,6 +75,7 @@ OURS = Peer(
         "perfect": World("new", "perfect", "13x13, which are 6x6 rooms; uniform weights, as Kruskal's algorithm has"),
         "backtracker": World("new", "backtracker", "13x13, which are 6x6 rooms; depth first"),
     },
+    {name: Task("", each.note) for name, each in LIKE.items()} | {name: Task("", "our own settings") for name in OWN},
 )
 PEERS: dict[str, Peer] = {
     "c": Peer(
@@ -152,17 +164,27 @@ PEERS: dict[str, Peer] = {
     "rejax": Peer(
         "rejax_.py",
         ("rejax==0.1.3", "gymnax==0.0.9", *_JAX),
-        train="DQN and PQN of jax",
+        train={
+            "DQN": Task("as rejax DQN", f"the defaults of its class, {_DOUBLE}"),
+            "DQN, cartpole.yaml": Task("as rejax DQN, cartpole.yaml", f"its settings for this world, {_DOUBLE}"),
+            "PQN": Task("as rejax PQN", "the defaults of its class"),
+            "PQN, cartpole.yaml": Task("as rejax PQN, cartpole.yaml", "its settings for this world"),
+        },
     ),
     "stable-baselines3": Peer(
         "stable_baselines3_.py",
         ("stable-baselines3==2.9.2", "torch==2.13.0"),
-        train="DQN of PyTorch",
+        train={
+            "DQN": Task("as stable-baselines3 DQN", "the defaults of its class; PyTorch"),
+            "DQN, rl-zoo": Task("as stable-baselines3 DQN, rl-zoo", "what rl-zoo has for this world; PyTorch"),
+        },
     ),
     "cleanrl": Peer(
         "cleanrl_.py",
         (
             "stable-baselines3==2.9.2",
+            # Its loop looks for what gymnasium 1.0 no longer tells, the last observation of an episode cut short.
+            "gymnasium==0.29.1",
             "torch==2.13.0",
             "tensorboard==2.21.0",
             "tyro==1.0.17",
@@ -170,7 +192,11 @@ PEERS: dict[str, Peer] = {
             "flax==0.12.8",
             *_JAX,
         ),
-        train="dqn of PyTorch and dqn_jax; a release made for Python up to 3.10 and for older packages",
+        # A release made for Python up to 3.10 and for older packages.
+        train={
+            "dqn": Task("as cleanrl", f"its script at its defaults; PyTorch; {_EARLY}"),
+            "dqn_jax": Task("as cleanrl", f"its script at its defaults; the network alone in jax; {_EARLY}"),
+        },
         forced=("cleanrl==1.2.0",),
     ),
 }

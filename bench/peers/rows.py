@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.measure import short
-from bench.peers import places
+from bench.peers import places, training
 from bench.peers.places import Place
 from bench.peers.registry import OURS, PEERS, Peer, World
 from bench.peers.turns import Timed, interleave, ratio
@@ -17,7 +17,7 @@ from lepton_jax.settings import nearest
 STEPS = {64: 1024, 1024: 128, 8192: 32}
 BATCH = 1024  # levels made at once
 FIRST = {"env": "full", "generate": "perfect"}  # what of ours all are compared with
-BESIDE = ("env", "generate")  # the tiers that are measured so
+BESIDE = ("env", "generate", "train")  # the tiers that are measured so
 # What the project asks of a ratio, by the layouts of the other side, or by its name.
 ASKED = {
     "env": {"reused": 3.0, "new": 50.0, "c": 0.3},
@@ -26,10 +26,10 @@ ASKED = {
 
 
 def rows(tier: str, names: Sequence[str], quick: bool, rounds: int | None = None) -> list[dict[str, Any]]:
-    """All rows of a tier: ``env`` or ``generate``. A side that could not be had has a ``reason`` instead of figures.
+    """All rows of a tier of ``BESIDE``. A side that could not be had has a ``reason`` instead of figures.
 
     Args:
-      tier: what is measured.
+      tier: what is measured; the rows of ``train`` are those of ``bench.peers.training``.
       names: of peers, from ``PEERS``; those that have no such tier are passed over.
       quick: fewer environments and rounds.
       rounds: repetitions; None for 3 if ``quick``, else 5.
@@ -42,6 +42,8 @@ def rows(tier: str, names: Sequence[str], quick: bool, rounds: int | None = None
     """
     there = {name: places.find(name, PEERS[name]) for name in names if tier in PEERS[name].tiers}
     us, told = places.find("lepton_jax", OURS), []
+    if tier == "train":
+        return training.rows(there, us, quick, rounds)
     for n in (BATCH,) if tier == "generate" else tuple(STEPS)[: 1 if quick else None]:
         sides: dict[str, Any] = {}
         worlds: dict[str, tuple[str, World]] = {}
@@ -120,7 +122,7 @@ def named(asked: str, tiers: Sequence[str]) -> tuple[str, ...]:
     """
     for tier in tiers:
         if tier not in BESIDE:
-            raise ConfigError(f"--peers with --tier {tier}: expected {' or '.join(BESIDE)}, which peers have too")
+            raise ConfigError(f"--peers with --tier {tier}: expected one of {', '.join(BESIDE)}, which peers have too")
     names = tuple(PEERS) if asked == "all" else tuple(asked.split(","))
     for name in names:
         if name not in PEERS:
@@ -137,14 +139,15 @@ def named(asked: str, tiers: Sequence[str]) -> tuple[str, ...]:
 
 def lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table for people."""
-    made = [f"{'':<34}{'n':>6}{'median':>12}{'low':>12}{'high':>12}  ours over it"]
+    wide = max([34, *(len(row["name"]) for row in table)])
+    made = [f"{'':<{wide}}{'n':>6}{'median':>12}{'low':>12}{'high':>12}  ours over it"]
     for row in table:
-        head = f"{row['name']:<34}{row['n']:>6}"
+        head = f"{row['name']:<{wide}}{row['n']:>6}"
         if "reason" in row:
             made.append(f"{head}  {row['reason']}")
             continue
         cells = "".join(f"{short(row[name]):>12}" for name in ("median", "low", "high"))
-        made.append(head + cells + _ratios(row))
+        made.append(head + cells + _ratios(row) + _gradients(row))
     return made
 
 
@@ -155,3 +158,8 @@ def _ratios(row: Mapping[str, Any]) -> str:
     told = f"  {row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}] ({row['against']}{asked})"
     like = row.get("like")
     return f"{told}; {like['ratio']:.3g} ({like['against']})" if like else told
+
+
+def _gradients(row: Mapping[str, Any]) -> str:
+    made = row.get("check", {}).get("gradient_steps/s")
+    return "" if made is None else f"; {short(made)} gradient steps/s"

@@ -131,7 +131,12 @@ class Timed(NamedTuple):
     rates: tuple[float, ...] = ()  # units of work a second, a repetition each
     preparing: float | None = None  # seconds: starting, compiling and the first call
     about: Mapping[str, Any] = {}
-    check: Mapping[str, Any] = {}  # of the last repetition
+    checks: tuple[Mapping[str, Any], ...] = ()  # of each repetition, what was done up to its end
+
+    @property
+    def check(self) -> Mapping[str, Any]:
+        """Of the last repetition."""
+        return self.checks[-1] if self.checks else {}
 
     @property
     def median(self) -> float | None:
@@ -139,13 +144,13 @@ class Timed(NamedTuple):
 
 
 def interleave(
-    sides: Mapping[str, tuple[Place, str | Path, Mapping[str, Any]]], rounds: int, timeout: float = 600.0
+    sides: Mapping[str, tuple[Place, str | Path, Mapping[str, Any]]], rounds: int, timeout: float = 600.0, warm: int = 1
 ) -> list[Timed]:
     """Times the sides in turn.
 
     Args:
       sides: by name: where it runs, its script, its task.
-      rounds: measured repetitions, after one that warms up.
+      rounds: measured repetitions, after ``warm`` that are not.
       timeout: seconds for one answer.
 
     Returns:
@@ -165,14 +170,14 @@ def interleave(
                 about = side.ask({"prepare": dict(task)}, timeout)
                 told[name] = Timed(name, preparing=about.pop("seconds"), about=about)
                 running[name] = side
-        for number in range(rounds + 1):
+        for number in range(rounds + warm):
             for count, (name, side) in enumerate(list(running.items())):
-                tell(name, number * len(running) + count, (rounds + 1) * len(running))
+                tell(name, number * len(running) + count, (rounds + warm) * len(running))
                 with _lost(told, name):
                     answer = side.ask({"go": True}, timeout)
-                    if number:
+                    if number >= warm:
                         rates = (*told[name].rates, answer["work"] / answer["seconds"])
-                        told[name] = told[name]._replace(rates=rates, check=answer["check"])
+                        told[name] = told[name]._replace(rates=rates, checks=(*told[name].checks, answer["check"]))
                 if told[name].reason:
                     del running[name]
     return list(told.values())

@@ -23,9 +23,12 @@ REPETITION = 0.33  # seconds of one answer to "go", at least
 class Work:
     """What is done at each ``go``."""
 
-    def __init__(self, call, work, check, about=None):
-        """``call()`` does ``work`` units and returns when they are done; ``check()``, untimed, says what was done."""
-        self.call, self.work, self.check, self.about = call, work, check, about or {}
+    def __init__(self, call, work, check, about=None, once=False):
+        """``call()`` does ``work`` units and returns when they are done; ``check()``, untimed, says what was done.
+
+        ``once``: one call for each "go", however short, and none before, since no two are alike.
+        """
+        self.call, self.work, self.check, self.about, self.once = call, work, check, about or {}, once
 
 
 def serve(script):
@@ -40,12 +43,14 @@ def serve(script):
             request = json.loads(line)
             began = time.perf_counter()
             if "prepare" in request:
-                work = prepare(**request["prepare"])
-                work.call()  # compiles, and is warm then
+                work, calls = prepare(**request["prepare"]), 1
+                if not work.once:
+                    work.call()  # compiles, and is warm then
                 answer = dict(work.about, seconds=time.perf_counter() - began)
-                began = time.perf_counter()
-                work.call()
-                calls = max(1, round(REPETITION / max(time.perf_counter() - began, 1e-6)))
+                if not work.once:
+                    began = time.perf_counter()
+                    work.call()
+                    calls = max(1, round(REPETITION / max(time.perf_counter() - began, 1e-6)))
             elif work is None:
                 answer = {"error": "nothing is prepared"}
             else:

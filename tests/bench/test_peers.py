@@ -183,8 +183,8 @@ def test_names_that_cannot_be_measured():
         named("c,gymnx", ["env"])
     with pytest.raises(ConfigError, match="--peers rejax: it has no tier env, only train"):
         named("rejax", ["env"])
-    with pytest.raises(ConfigError, match="--tier save: expected env or generate"):
-        named("all", ["save"])
+    with pytest.raises(ConfigError, match="--tier resume: expected one of env, generate, train"):
+        named("all", ["resume"])
     assert named("all", ["env"]) == tuple(PEERS)
 
 

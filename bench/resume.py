@@ -1,4 +1,5 @@
-"""Checkpoints: the training time that one costs, as a share of the default cadence; bytes on disk; a verified read."""
+"""What is not training: start-up, going on, the loop on the host; and checkpoints: the training time that one costs, as
+a share of the default cadence; bytes on disk; a verified read."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bench import start
 from bench.measure import row, tell
 from lepton_jax.config import CheckpointConfig, Config
 from lepton_jax.engine import checkpoint
@@ -26,10 +28,16 @@ GPU_PRESETS = ("maze13",)
 
 def rows(quick: bool) -> list[dict[str, Any]]:
     presets = PRESETS + (GPU_PRESETS if jax.default_backend() == "gpu" else ())
-    return [line for name in presets for line in measure(name, from_preset(name), 5 if quick else 15)]
+    first = PRESETS[0]
+    return [
+        *start.importing(3 if quick else 7),
+        *start.starting(first, ("--preset", first), 3 if quick else 5),
+        *start.overhead(first, from_preset(first), 3, 5 if quick else 15),
+        *(line for name in presets for line in checkpoints(name, from_preset(name), 5 if quick else 15)),
+    ]
 
 
-def measure(name: str, config: Config, repetitions: int) -> list[dict[str, Any]]:
+def checkpoints(name: str, config: Config, repetitions: int) -> list[dict[str, Any]]:
     """Chunks of about a second with and without a checkpoint written meanwhile, in turn."""
     tell(f"checkpoints of {name}")
     setup = make_setup(config)
