@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from bench.measure import Subject, peak_memory, rates, row, tell
+from bench.products import products
 from lepton_jax.config import Config
 from lepton_jax.engine import replay
 from lepton_jax.engine.program import Shape, make_hypers, make_program
@@ -44,7 +45,15 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     compiles.append(
         row("replay 13x13, endless levels", "bytes/transition", [replay.bytes_per_transition(like.ring)], 32.0)
     )
-    return rates(subjects, 3 if quick else 7) + compiles
+    tell("products of quick: compiling")
+    call, work = products(from_preset("quick"))
+    subjects["products of quick alone"] = Subject(call, work, "env-steps/s")
+    timed = rates(subjects, 3 if quick else 7)
+    repetitions = {each["name"]: each["repetitions"] for each in timed}
+    pairs = zip(repetitions["train quick"], repetitions["products of quick alone"], strict=True)
+    # The most that a faster engine could gain is its inverse.
+    share = row("train quick: share of the bound by its products", "", [ours / bound for ours, bound in pairs], 0.7)
+    return [*timed, share, *compiles]
 
 
 def peer_cartpole() -> Config:
