@@ -44,7 +44,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 def native(n: int, kind: str, steps: int = STEPS) -> tuple[Any, ...]:
     """A function that steps ``n`` environments ``steps`` times, and its arguments.
 
-    It returns the state and the last observation, and of each step the sum of rewards and the episodes that ended.
+    It returns the state, the last observation, and of each environment the sum of rewards and the episodes that ended.
     """
     rules = Rules(SIZE, SIZE, 284, **_RULES.get(kind, {"observation": kind}))
     spec = MazeSpec(SIZE, min_size=7 if kind == "mixed sizes" else 0)
@@ -66,11 +66,13 @@ def native(n: int, kind: str, steps: int = STEPS) -> tuple[Any, ...]:
 
         def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
             key, action = inputs
-            state, outcome = env.step(key, carry[0], action, pool, hypers)
-            ended = jnp.sum(outcome.terminated | outcome.truncated)
-            return (state, look(state, pool)), (jnp.sum(outcome.reward), ended)
+            state, _, reward, ended = carry
+            state, outcome = env.step(key, state, action, pool, hypers)
+            over = outcome.terminated | outcome.truncated
+            return (state, look(state, pool), reward + outcome.reward, ended + over), None
 
-        return jax.lax.scan(step, (state, look(state, pool)), (jax.random.split(step_key, steps), actions))
+        carry = state, look(state, pool), jnp.zeros(n), jnp.zeros(n, jnp.int32)
+        return jax.lax.scan(step, carry, (jax.random.split(step_key, steps), actions))[0]
 
     return play, state, pool, jax.random.key(2)
 

@@ -7,7 +7,6 @@ gradient. No activation, no optimiser, no world, no replay, and no device waits 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,8 +21,8 @@ from lepton_jax.engine.shard import OWN, spread
 Weights = list[jax.Array]  # (in, out) of each layer
 
 
-def products(config: Config) -> tuple[Callable[[], Any], float]:
-    """A call that makes all products of a chunk, from one log point to the next, and its env-steps.
+def products(config: Config) -> tuple[jax.stages.Compiled, tuple[Any, ...], float]:
+    """A program that makes all products of a chunk, from one log point to the next, its arguments, and its env-steps.
 
     ``config``: of a DQN with hidden layers on flat observations and no memory.
     """
@@ -45,7 +44,7 @@ def products(config: Config) -> tuple[Callable[[], Any], float]:
 
         def iteration(carry: Any, _: None) -> tuple[Any, None]:
             acting, learning = carry
-            for _step in range(replay.collect):
+            for _number in range(replay.collect):
                 acting = _touch(acting, _forward(acting, weights)[-1][0, 0])
             return (acting, jax.lax.scan(update, learning, length=replay.updates)[0]), None
 
@@ -59,7 +58,7 @@ def products(config: Config) -> tuple[Callable[[], Any], float]:
     alone = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree) if shards == 1 else tree
     args = alone((weights, acting, batches))
     compiled = jax.jit(spread(run, shards, (OWN, OWN, OWN), OWN)).lower(*args).compile()
-    return lambda: compiled(*args), count * shape.steps
+    return compiled, args, count * shape.steps
 
 
 def _forward(x: jax.Array, weights: Weights) -> Weights:
@@ -79,6 +78,6 @@ def _backward(made: Weights, weights: Weights) -> Weights:
     return found[::-1]
 
 
-def _touch(x: jax.Array, value: jax.Array) -> jax.Array:
+def _touch(x: jax.Array, value: jax.Array | float) -> jax.Array:
     """``x`` with one element that depends on ``value``."""
     return x.at[0, 0].set(1e-6 * value)

@@ -46,8 +46,8 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         row("replay 13x13, endless levels", "bytes/transition", [replay.bytes_per_transition(like.ring)], 32.0)
     )
     tell("products of quick: compiling")
-    call, work = products(from_preset("quick"))
-    subjects["products of quick alone"] = Subject(call, work, "env-steps/s")
+    alone, args, work = products(from_preset("quick"))
+    subjects["products of quick alone"] = Subject(lambda: alone(*args), work, "env-steps/s")
     timed = rates(subjects, 3 if quick else 7)
     repetitions = {each["name"]: each["repetitions"] for each in timed}
     pairs = zip(repetitions["train quick"], repetitions["products of quick alone"], strict=True)

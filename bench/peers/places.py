@@ -20,6 +20,7 @@ class Place(NamedTuple):
 
     python: Path | None
     reason: str = ""
+    threads: int = 0  # of XLA's pool; 0 for as many as there are
 
 
 def folder() -> Path:

@@ -45,6 +45,7 @@ class Peer(NamedTuple):
     generate: Mapping[str, World] = MappingProxyType({})
     train: Mapping[str, Task] = MappingProxyType({})
     forced: tuple[str, ...] = ()  # installed after those without their requirements, whatever Python they ask for
+    xla: bool = True  # whether its work is shared out among XLA's threads
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -83,6 +84,7 @@ PEERS: dict[str, Peer] = {
         None,
         {"mazes": World("reused", "full", "13x13 perfect mazes in C, all threads; a pool of 16,384 levels")},
         {"Kruskal": World("new", "perfect", "13x13, which are 6x6 rooms, in C, all threads")},
+        xla=False,
     ),
     "gymnax": Peer(
         "gymnax_.py",

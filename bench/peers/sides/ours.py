@@ -39,7 +39,7 @@ def reused(n: int, steps: int, sees: str) -> Work:
 
     def call() -> None:
         box["calls"] += 1
-        (box["state"], _), (reward, ended) = compiled(box["state"], pool, jax.random.key(box["calls"]))
+        box["state"], _, reward, ended = compiled(box["state"], pool, jax.random.key(box["calls"]))
         box["ended"] += int(jnp.sum(ended))
         box["reward"] += float(jnp.sum(reward))
 

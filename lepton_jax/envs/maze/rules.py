@@ -151,8 +151,9 @@ def site_of(cell: jax.Array, rules: Rules) -> jax.Array:
 
 def cell_of(site: jax.Array, rules: Rules) -> jax.Array:
     """Site number -> cell number, int32."""
-    row, column = row_column(site, rules)
-    return (row + 1) * rules.width + column + 1
+    site = site.astype(jnp.int32)
+    # (row + 1) * width + column + 1, without the remainder that the column is.
+    return site + site // rules.stride * (rules.width - rules.stride) + rules.width + 1
 
 
 def row_column(site: jax.Array, rules: Rules) -> tuple[jax.Array, jax.Array]:
