@@ -20,7 +20,7 @@ FIRST = {"env": "full", "generate": "perfect"}  # what of ours all are compared 
 BESIDE = ("env", "generate", "train")  # the tiers that are measured so
 # Environments up to which all that XLA runs is timed on one thread as well, and the faster of both counts: with so
 # little to do, sharing it out mostly costs more than it brings.
-FEW = 64
+FEW = 1024
 # What the project asks of a ratio, by the layouts of the other side, or by its name.
 ASKED = {
     "env": {"reused": 3.0, "new": 50.0, "c": 0.3},
