@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lepton_jax.config import ConfigError
 
 # Units of which less is better; of all others more is.
-_COSTS = ("s", "bytes", "MiB")
+_COSTS = ("s", "bytes", "MiB", "%")
 
 
 class Change(NamedTuple):

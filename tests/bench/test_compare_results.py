@@ -23,15 +23,17 @@ def row(name: str, values: list[float], unit: str = "steps/s") -> dict:
 
 
 OLD = {"env": [*(row(name, [9.0, 10.0, 11.0]) for name in "abc"), row("gone", [1.0])],
-       "train": [row("compile", [4.0, 5.0, 6.0], "s"), row("size", [12.5], "bytes/transition")]}  # fmt: skip
+       "train": [row("compile", [4.0, 5.0, 6.0], "s"), row("size", [12.5], "bytes/transition"),
+                 row("waits", [1.0], "%")]}  # fmt: skip
 NEW = {"env": [row("a", [7.0, 8.0, 8.9]), row("b", [8.0, 9.0, 9.5]), row("c", [12.0, 13.0, 14.0])],
-       "train": [row("compile", [2.0, 2.5, 3.0], "s"), row("size", [13.0], "bytes/transition")]}  # fmt: skip
+       "train": [row("compile", [2.0, 2.5, 3.0], "s"), row("size", [13.0], "bytes/transition"),
+                 row("waits", [2.0], "%")]}  # fmt: skip
 
 
 def test_what_is_beyond_the_noise_is_named():
     told = compare.compare({"about": ABOUT, "results": OLD}, {"about": ABOUT, "results": NEW})
     assert [(change.name, change.verdict) for change in told] == [
-        ("a", "worse"), ("size", "worse"), ("c", "better"), ("compile", "better"), ("b", "within the noise"),
+        ("a", "worse"), ("size", "worse"), ("waits", "worse"), ("c", "better"), ("compile", "better"), ("b", "within the noise"),
     ]  # fmt: skip
     assert told[0].ratio == 0.8
 
@@ -46,7 +48,7 @@ def test_the_command_says_so_and_its_status_too(tmp_path: Path):
     )  # fmt: skip
     done = run("a.json", "b.json")
     assert done.returncode == 1, done.stderr
-    assert "5 rows in both: 2 worse, 2 better" in done.stdout
+    assert "6 rows in both: 3 worse, 2 better" in done.stdout
     assert "not the same device" in done.stdout
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"c\.json: no result of the bench"):

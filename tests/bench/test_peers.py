@@ -15,7 +15,7 @@ import pytest
 from bench.peers import places
 from bench.peers.places import Place
 from bench.peers.registry import OURS, PEERS, SIDES, Peer
-from bench.peers.rows import _fitting, _rows, _wanted, lines, named
+from bench.peers.rows import _faster, _fitting, _rows, _wanted, lines, named
 from bench.peers.turns import Lost, Side, Timed, environment, interleave, ratio
 from lepton_jax.config import ConfigError
 from lepton_jax.engine.program import make_hypers, program_shape, strong
@@ -89,6 +89,31 @@ def test_peers_find_nothing_of_the_project(monkeypatch: pytest.MonkeyPatch):
     assert "PYTHONPATH" not in environment(Place(Path("/peer/bin/python")))
     assert environment(HERE)["PYTHONPATH"].split(":") == [str(SIDES.parents[2]), "/elsewhere"]
     assert "XLA_FLAGS" not in environment(HERE)
+
+
+def test_one_thread_is_asked_of_xla(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    assert "NPROC" not in environment(HERE)
+    assert environment(HERE._replace(threads=1))["NPROC"] == "1"
+
+
+def test_of_two_ways_the_faster_counts():
+    answers = [
+        Timed("a", rates=(4.0, 5.0, 6.0)),
+        Timed("a, one thread", rates=(6.0, 7.0, 8.0), about={"jax": "1"}),
+        Timed("b", rates=(9.0,)),
+        Timed("b, one thread", rates=(8.0,)),
+        Timed("c", "no answer in 600 s"),
+        Timed("c, one thread", rates=(1.0,)),
+        Timed("d", "it died"),
+        Timed("d, one thread", "so did this"),
+    ]
+    found = _faster(answers)
+    assert found["a"] == Timed("a", rates=(6.0, 7.0, 8.0), about={"jax": "1", "threads": 1})
+    assert found["b"] == answers[2]
+    assert found["c"].rates == (1.0,)
+    assert found["d"].reason == "it died"
+    assert list(found) == ["a", "b", "c", "d"]
 
 
 def test_ratios_are_of_neighbours():
