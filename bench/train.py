@@ -1,4 +1,4 @@
-"""Learning: env-steps a second of whole chunks, compile time, bytes a transition, peak memory."""
+"""Learning: env-steps a second of whole chunks, compile time, bytes a transition, peak memory; limits of the device."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bench import limits
 from bench.measure import Subject, peak_memory, rates, row, tell
 from bench.products import products
 from lepton_jax.config import Config
@@ -45,6 +46,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     compiles.append(
         row("replay 13x13, endless levels", "bytes/transition", [replay.bytes_per_transition(like.ring)], 32.0)
     )
+    subjects |= limits.subjects()
     tell("products of quick: compiling")
     alone, args, work = products(from_preset("quick"))
     subjects["products of quick alone"] = Subject(lambda: alone(*args), work, "env-steps/s")

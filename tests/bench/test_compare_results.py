@@ -33,7 +33,8 @@ NEW = {"env": [row("a", [7.0, 8.0, 8.9]), row("b", [8.0, 9.0, 9.5]), row("c", [1
 def test_what_is_beyond_the_noise_is_named():
     told = compare.compare({"about": ABOUT, "results": OLD}, {"about": ABOUT, "results": NEW})
     assert [(change.name, change.verdict) for change in told] == [
-        ("a", "worse"), ("size", "worse"), ("waits", "worse"), ("c", "better"), ("compile", "better"), ("b", "within the noise"),
+        ("a", "worse"), ("size", "worse"), ("waits", "worse"), ("c", "better"), ("compile", "better"),
+        ("b", "within the noise"),
     ]  # fmt: skip
     assert told[0].ratio == 0.8
 
