@@ -17,7 +17,7 @@ from lepton_jax.engine import replay
 from lepton_jax.engine.program import Shape, make_hypers, make_program
 from lepton_jax.engine.setup import make_setup
 from lepton_jax.presets import from_preset
-from lepton_jax.settings import overlay
+from lepton_jax.settings import overlay, to_toml
 
 # On a GPU the presets made for it are measured as well.
 PRESETS = {
@@ -29,12 +29,12 @@ GPU_PRESETS = {"maze13": None, "maze13 pqn": None}
 
 def rows(quick: bool) -> list[dict[str, Any]]:
     presets = PRESETS | (GPU_PRESETS if jax.default_backend() == "gpu" else {})
-    subjects, compiles = {}, []
+    subjects, compiles, configs = {}, [], {}
     for name, asked in presets.items():
         preset, _, kind = name.partition(" ")
         tell(f"{name}: compiling")
         config = peer_cartpole() if kind == "as purejaxrl" else from_preset(preset, kind or "dqn")
-        training = chunk(config)
+        configs[f"train {name}"], training = config, chunk(config)
         subjects[f"train {name}"] = Subject(training.call, training.work, "env-steps/s", asked)
         compiles.append(row(f"compile {name}", "s", [training.seconds], 6.0 if name == "quick" else None))
         size = 32.0 if name in ("maze13", "maze13 pqn") else None
@@ -51,10 +51,11 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     alone, args, work = products(from_preset("quick"))
     subjects["products of quick alone"] = Subject(lambda: alone(*args), work, "env-steps/s")
     timed = rates(subjects, 3 if quick else 7)
+    timed = [each | ({"settings": to_toml(configs[each["name"]])} if each["name"] in configs else {}) for each in timed]
     repetitions = {each["name"]: each["repetitions"] for each in timed}
     pairs = zip(repetitions["train quick"], repetitions["products of quick alone"], strict=True)
     # The most that a faster engine could gain is its inverse.
-    share = row("train quick: share of the bound by its products", "", [ours / bound for ours, bound in pairs], 0.7)
+    share = row("train quick: share of the bound by its products", "of 1", [ours / bound for ours, bound in pairs], 0.7)
     return [*timed, share, *compiles]
 
 

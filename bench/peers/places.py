@@ -21,6 +21,7 @@ class Place(NamedTuple):
     python: Path | None
     reason: str = ""
     threads: int = 0  # of XLA's pool; 0 for as many as there are
+    devices: int = 1  # into which jax divides the processor
 
 
 def folder() -> Path:

@@ -57,6 +57,7 @@ _EARLY = "its speed is from while it acts at random for the most part, which is 
 _DOUBLE = "which has double Q-learning"
 _SELECTS = "mapped over environments, a conditional is a selection, so that all make one at every step"
 
+SPREAD = "reused, full, 2 devices"
 OURS = Peer(
     "ours.py",
     None,
@@ -71,7 +72,8 @@ OURS = Peer(
             "egocentric": "5x5 in front of the agent, cut off by walls",
             "vector": "walls, goal and agent as numbers",
         }.items()
-    },
+    }
+    | {SPREAD: World("reused", "full", "reused, full; half of them on each of two devices, as training has it")},
     {
         "perfect": World("new", "perfect", "13x13, which are 6x6 rooms; uniform weights, as Kruskal's algorithm has"),
         "backtracker": World("new", "backtracker", "13x13, which are 6x6 rooms; depth first"),

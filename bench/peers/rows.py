@@ -8,7 +8,7 @@ from typing import Any
 from bench.measure import short
 from bench.peers import places, training
 from bench.peers.places import Place
-from bench.peers.registry import OURS, PEERS, Peer, World
+from bench.peers.registry import OURS, PEERS, SPREAD, Peer, World
 from bench.peers.turns import Timed, interleave, ratio
 from lepton_jax.config import ConfigError
 from lepton_jax.settings import nearest
@@ -41,7 +41,7 @@ def rows(tier: str, names: Sequence[str], quick: bool, rounds: int | None = None
       A row a side: name, n, unit; median, low, high and repetitions of what it does a second; preparing (seconds,
       compiling included), about (versions), check (what was done); of peers the ratio of ours to it, whose median is of
       all repetitions and whose range is of neighbours, against the row of ours that ``FIRST`` names, and under
-      ``like`` against the one that is nearest to its own; note.
+      ``like`` against the one that is nearest to its own, under ``spread`` against ours on two devices; note.
     """
     there = {name: places.find(name, PEERS[name]) for name in names if tier in PEERS[name].tiers}
     us, told = places.find("lepton_jax", OURS), []
@@ -58,9 +58,10 @@ def rows(tier: str, names: Sequence[str], quick: bool, rounds: int | None = None
                     continue
                 row = f"{name}, {world}"
                 worlds[row] = name, what
-                side = _fitting(place, n, what), peer.script, _task(tier, n, world, what)
+                where = place._replace(devices=2, threads=1) if world == SPREAD else place
+                side = _fitting(where, n, what), peer.script, _task(tier, n, world, what)
                 sides[row] = side
-                if peer.xla and n <= FEW:
+                if peer.xla and n <= FEW and world != SPREAD:
                     sides[row + _ALONE] = side[0]._replace(threads=1), *side[1:]
         told += _rows(tier, n, worlds, _faster(interleave(sides, rounds or (3 if quick else 5))))
     return told
@@ -92,7 +93,7 @@ def _ours(tier: str, world: World, like: str) -> str:
 def _wanted(tier: str, peers: Sequence[Peer]) -> set[str]:
     """The rows of ours that something is compared with; of those with the whole map all."""
     worlds = [world for peer in peers for world in getattr(peer, tier).values()]
-    always = ("reused, full", "new, full", "perfect")
+    always = ("reused, full", SPREAD, "new, full", "perfect")
     return {*always, *(_ours(tier, world, world.like) for world in worlds)} & getattr(OURS, tier).keys()
 
 
@@ -124,6 +125,8 @@ def _rows(
             row |= {"asked": asked, **_against(answers, each, _ours(tier, world, FIRST[tier]))}
             if world.like != FIRST[tier]:
                 row["like"] = _against(answers, each, _ours(tier, world, world.like))
+            if tier == "env" and world.layouts == "reused":
+                row["spread"] = _against(answers, each, SPREAD)
         yield row
 
 
@@ -178,8 +181,8 @@ def _ratios(row: Mapping[str, Any]) -> str:
         return ""
     asked = f", asked {row['asked']:g}" if row["asked"] else ""
     told = f"  {row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}] ({row['against']}{asked})"
-    like = row.get("like")
-    return f"{told}; {like['ratio']:.3g} ({like['against']})" if like else told
+    others = [row[name] for name in ("like", "spread") if row.get(name)]
+    return told + "".join(f"; {other['ratio']:.3g} ({other['against']})" for other in others)
 
 
 def _gradients(row: Mapping[str, Any]) -> str:

@@ -121,6 +121,7 @@ def environment(place: Place) -> dict[str, str]:
     if place.python == Path(sys.executable):
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     kept |= {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    kept |= {"JAX_NUM_CPU_DEVICES": str(place.devices)}
     return kept | ({"NPROC": str(place.threads)} if place.threads else {})
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from stepping import different, generating, told, versions
 from wire import Work
 
 from bench.env import SIZE, native
 from lepton_jax.engine.program import make_hypers, program_shape, strong
+from lepton_jax.engine.shard import OWN, SHARED, make_mesh, spread
 from lepton_jax.envs.maze import rules as maze_rules
 from lepton_jax.envs.maze.generate import batch
 from lepton_jax.envs.maze.rules import Rules
@@ -27,26 +29,35 @@ def prepare(tier: str, n: int, world: str, steps: int = 0) -> Work:
     if tier == "generate":
         spec = SPEC._replace(kind=world)
         return generating(lambda keys: batch(keys[0], spec, n).walls, n)
-    layouts, sees = world.split(", ")
+    layouts, sees, *_ = world.split(", ")
     return new_layouts(n, steps, sees) if layouts == "new" else reused(n, steps, sees)
 
 
 def reused(n: int, steps: int, sees: str) -> Work:
-    """As ``python -m bench --tier env`` has it."""
-    play, state, pool, _ = native(n, sees, steps)
-    compiled = jax.jit(play)
+    """As ``python -m bench --tier env`` has it; spread over all devices that jax has, a share of the mazes on each."""
+    shards = jax.local_device_count()
+    play, state, pool, _ = native(n // shards, sees, steps)
+    compiled = jax.jit(spread(play, shards, (OWN, SHARED, OWN), OWN))
+    if shards > 1:  # all begin alike, and no two draw the same
+        put = lambda spec, tree: jax.device_put(tree, NamedSharding(make_mesh(shards), spec))
+        state = put(OWN, jax.tree.map(lambda leaf: jnp.stack([leaf] * shards), state))
+        pool = put(SHARED, pool)
     box: dict[str, Any] = {"state": state, "calls": 0, "ended": 0, "reward": 0.0}
 
     def call() -> None:
         box["calls"] += 1
-        box["state"], _, reward, ended = compiled(box["state"], pool, jax.random.key(box["calls"]))
+        key = jax.random.key(box["calls"])
+        keys = jax.random.split(key, shards) if shards > 1 else key
+        box["state"], _, reward, ended = compiled(box["state"], pool, keys)
         box["ended"] += int(jnp.sum(ended))
         box["reward"] += float(jnp.sum(reward))
 
     def check() -> dict[str, Any]:
-        return told(box, n, steps) | {"layouts_now": different(box["state"].free.T)}
+        free = box["state"].free
+        layouts = jnp.moveaxis(free.reshape(shards, -1, n // shards), 1, 2).reshape(n, -1)
+        return told(box, n, steps) | {"layouts_now": different(layouts)}
 
-    return Work(call, n * steps, check, versions())
+    return Work(call, n * steps, check, versions({"devices": shards}))
 
 
 def new_layouts(n: int, steps: int, sees: str) -> Work:
