@@ -12,7 +12,7 @@ from wire import Work
 
 from bench.env import SIZE, native
 from lepton_jax.engine.program import make_hypers, program_shape, strong
-from lepton_jax.engine.shard import OWN, SHARED, make_mesh, spread
+from lepton_jax.engine.shard import OWN, SHARED, make_mesh, number, spread
 from lepton_jax.envs.maze import rules as maze_rules
 from lepton_jax.envs.maze.generate import batch
 from lepton_jax.envs.maze.rules import Rules
@@ -37,22 +37,29 @@ def reused(n: int, steps: int, sees: str) -> Work:
     """As ``python -m bench --tier env`` has it; spread over all devices that jax has, a share of the mazes on each."""
     shards = jax.local_device_count()
     play, state, pool, _ = native(n // shards, sees, steps)
-    compiled = jax.jit(spread(play, shards, (OWN, SHARED, OWN), OWN))
-    if shards > 1:  # all begin alike, and no two draw the same
+
+    def turn(state: Any, pool: Any, key: jax.Array) -> Any:
+        # All shards begin alike, and no two draw the same.
+        state, seen, reward, ended = play(state, pool, jax.random.fold_in(key, number(shards)))
+        return state, seen, jnp.sum(reward), jnp.sum(ended)
+
+    compiled = jax.jit(spread(turn, shards, (OWN, SHARED, SHARED), OWN))
+    if shards > 1:
         put = lambda spec, tree: jax.device_put(tree, NamedSharding(make_mesh(shards), spec))
         state = put(OWN, jax.tree.map(lambda leaf: jnp.stack([leaf] * shards), state))
         pool = put(SHARED, pool)
     box: dict[str, Any] = {"state": state, "calls": 0, "ended": 0, "reward": 0.0}
+    done: list[Any] = []
 
     def call() -> None:
         box["calls"] += 1
-        key = jax.random.key(box["calls"])
-        keys = jax.random.split(key, shards) if shards > 1 else key
-        box["state"], _, reward, ended = compiled(box["state"], pool, keys)
-        box["ended"] += int(jnp.sum(ended))
-        box["reward"] += float(jnp.sum(reward))
+        box["state"], _, *sums = jax.block_until_ready(compiled(box["state"], pool, jax.random.key(box["calls"])))
+        done.append(sums)
 
     def check() -> dict[str, Any]:
+        box["reward"] += sum(float(jnp.sum(reward)) for reward, _ in done)
+        box["ended"] += sum(int(jnp.sum(ended)) for _, ended in done)
+        done.clear()
         free = box["state"].free
         layouts = jnp.moveaxis(free.reshape(shards, -1, n // shards), 1, 2).reshape(n, -1)
         return told(box, n, steps) | {"layouts_now": different(layouts)}
