@@ -110,7 +110,7 @@ class Plot:
 class Rows:
     """The frame of a chart with a row a category."""
 
-    _LONGEST = 22  # letters of a name; the title of a mark has all
+    _NAMES = 0.42  # of the width at the most; what is longer is cut short, and the title of a mark has all
 
     def __init__(self, size: Size, names: Sequence[str], label: str, y: Axis, figures: Sequence[float | None]):
         letter, self._step = 0.58 * size.small, 2.2 * size.small
@@ -118,7 +118,8 @@ class Rows:
         self._names, self._labels = names, (label, y.label)
         self.bottom = self.top + self._step * len(names)
         self._size = size._replace(height=math.ceil(self.bottom + 2.9 * size.small))
-        self.left = letter * min(max(map(len, names)), self._LONGEST) + 14
+        self._longest = int(self._NAMES * size.width / letter)
+        self.left = letter * min(max(map(len, names)), self._longest) + 14
         self.x = _scale(y, figures, self.left, size.width - 2.5 * letter, 6)
 
     def at(self, name: str) -> float:
@@ -132,7 +133,7 @@ class Rows:
         for tick, text in self.x.ticks:
             parts.append(_words(self.x.at(tick), self.bottom + 6, text, "middle", "1em"))
         for name in self._names:
-            short = name if len(name) <= self._LONGEST else f"{name[: self._LONGEST - 1]}…"
+            short = name if len(name) <= self._longest else f"{name[: self._longest - 1]}…"
             parts.append(_words(self.left - 8, self.at(name), short, "end", ".35em"))
         middle = (self.left + self.x.end) / 2
         parts.append(_words(middle, self.bottom + 6, self._labels[1], "middle", "2.3em"))

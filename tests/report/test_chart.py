@@ -188,13 +188,13 @@ def test_categories_are_rows():
     long = "a name of more than twenty letters"
     dots = [Dot("dqn", 0.5, 0.25, 0.75, "first"), Dot(long, 1.0, None, None, "second")]
     svg = dot_chart(dots, Axis(""), UNIT, "x", SMALL)
-    # 22 letters at the left: 22 x 5.8 + 14 = 141.6. Rows are 22 high and begin at 5.
-    left = 141.6
+    # 28 letters of 5.8 take 0.42 of the width of 400, and 14 more are between: 176.4. Rows are 22 high and begin at 5.
+    left = 176.4
     at = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in by_class(svg, "dot")]
     np.testing.assert_allclose(at, [((left + RIGHT) / 2, 16.0), (RIGHT, 38.0)], atol=0.051)
     assert ET.fromstring(svg).get("viewBox") == f"0 0 400 {5 + 2 * 22 + 29}"
     assert "dqn" in texts(svg)
-    assert f"{long[:21]}…" in texts(svg)
+    assert f"{long[:27]}…" in texts(svg)
 
 
 def test_one_value_and_none_at_all_are_drawn():
