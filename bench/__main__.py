@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
     peers = None if args.peers is None else named(args.peers, tiers)
     prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
     jax.config.update("jax_enable_compilation_cache", False)
-    about = environment() | {"command": ["python", "-m", "bench", *argv]}
+    about: dict[str, Any] = {**environment(), "command": ["python", "-m", "bench", *argv]}
     if args.profile is not None:
         _profile(args.profile, args.out, args.display, about)
         return
