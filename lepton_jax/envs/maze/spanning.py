@@ -125,12 +125,12 @@ def _merged(keys: jax.Array, rooms: int) -> jax.Array:
         other = label[ends[chosen, 0]] + label[ends[chosen, 1]] - ids
         parent = jnp.where(alive, other, ids)
         parent = jnp.where((parent[parent] == ids) & (ids < parent), ids, parent)
-        for _ in range(max(1, math.ceil(math.log2(nodes)))):
+        for _ in range(math.ceil(math.log2(nodes))):
             parent = parent[parent]
         label = parent[label]
         return label, tree, jnp.any(label != label[0])
 
-    start = (ids, jnp.zeros(count, bool), jnp.bool_(nodes > 1))
+    start = (ids, jnp.zeros(count, bool), jnp.bool_(True))
     return jax.lax.while_loop(lambda carry: carry[2], round_, start)[1]
 
 
