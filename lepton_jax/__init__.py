@@ -8,6 +8,7 @@ print(result.summary["success_rate"])
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from lepton_jax.presets import from_preset, kind_of
 from lepton_jax.settings import overlay
 
 if TYPE_CHECKING:
+    from lepton_jax.engine.launch import Launch
     from lepton_jax.engine.run import Result
     from lepton_jax.envs.gymnasium import LeptonEnv, LeptonVectorEnv
 
@@ -62,9 +64,10 @@ def run(config: Config | None = None, graft: str | Path | None = None, observers
     if graft is not None:
         from lepton_jax.transfer.asking import asked_for
         from lepton_jax.transfer.graft import make_graft
+        from lepton_jax.validate import validate
 
         plan, name = asked_for(str(graft))
-        origin = make_graft(plan, config, name).origin()
+        origin = make_graft(plan, validate(config), name).origin()
     start = begin(config, origin)
     return _with_report(go(start, _observers(start.config, observers)))
 
@@ -72,7 +75,8 @@ def run(config: Config | None = None, graft: str | Path | None = None, observers
 def resume(path: str | Path, observers: Sequence[Observer] = (), **changes: Any) -> Result:
     """Goes on with the run in ``path`` from its newest intact checkpoint, as if it had never been stopped.
 
-    ``resume("runs/mine", total_steps=20_000_000)`` extends a run. ``observers``: as of ``run``.
+    ``resume("runs/mine", total_steps=20_000_000)`` extends a run; of one that has ended nothing is done, and its result
+    returned. ``observers``: as of ``run``.
 
     Raises:
       ConfigError: no run there, another process writes it, or a setting was changed that cannot be.
@@ -83,7 +87,22 @@ def resume(path: str | Path, observers: Sequence[Observer] = (), **changes: Any)
     from lepton_jax.transfer.graft import replan
 
     start = go_on(Path(path), lambda config: overlay(config, changes, "resume()"), replan)
+    if start.finished:
+        return _ended(start)
     return _with_report(go(start, _observers(start.config, observers)))
+
+
+def _ended(start: Launch) -> Result:
+    from lepton_jax.engine.checkpoint import to_host
+    from lepton_jax.engine.policies import find_policy
+    from lepton_jax.engine.run import Result
+    from lepton_jax.judged import load
+
+    with start.folder as folder:
+        loaded = [load(start.config, find_policy(folder, name), start.config) for name in ("final", "best")]
+        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    final, best = (to_host(each.setup.agent.policy(each.agent_state)) for each in loaded)
+    return Result(folder.path, summary, final, best)
 
 
 def _with_report(result: Result) -> Result:

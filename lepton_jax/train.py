@@ -27,8 +27,13 @@ def main(argv: list[str]) -> None:
     first.add_argument("--graft-lane")
     known, flags = first.parse_known_args(argv)
     if known.resume is not None:
-        if known.graft:
-            raise ConfigError(f"--graft {known.graft}: a run goes on from what it began with; leave --graft away")
+        for flag, value in (
+            ("graft", known.graft),
+            ("graft-policy", known.graft_policy),
+            ("graft-lane", known.graft_lane),
+        ):
+            if value:
+                raise ConfigError(f"--{flag} {value}: a run goes on from what it began with; leave --{flag} away")
         _go_on(known.resume, flags)
         return
     config, origin = parse_config(

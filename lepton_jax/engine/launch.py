@@ -29,6 +29,7 @@ class Launch(NamedTuple):
     folder: RunFolder
     config: Config
     point: Path | None = None  # the checkpoint to go on from; None: the beginning
+    shards: int = 0  # devices that the state of ``point`` is spread over; 0: as many as the settings say
     notes: Sequence[str] = ()  # what a person should know
     finished: bool = False  # nothing is left to do
     new: bool = False  # the folder was made for it
@@ -55,7 +56,7 @@ def begin(config: Config, origin: Origin | None = None) -> Launch:
 
 
 def go_on(path: Path, ask: Callable[[Config], Config] = lambda config: config, replan: Replan | None = None) -> Launch:
-    """Finds the newest intact checkpoint of the run in ``path`` and settles the settings.
+    """Finds the newest intact checkpoint of the run in ``path`` and settles the settings; ``commit`` writes them.
 
     Args:
       path: the run's folder.
@@ -74,6 +75,14 @@ def go_on(path: Path, ask: Callable[[Config], Config] = lambda config: config, r
         raise
 
 
+def commit(launch: Launch) -> None:
+    """Writes what the run goes on with, and that it has not ended; once nothing can be refused any more."""
+    folder, saved = launch.folder, launch.folder.saved()
+    integrity.set_aside(saved[: saved.index(launch.point) if launch.point else 0])
+    put(folder.config, runnable(launch.config))
+    folder.summary.unlink(missing_ok=True)
+
+
 def runnable(config: Config) -> str:
     """The text of config.toml: the settings, but for the folder, so that they can run again elsewhere."""
     return to_toml(dataclasses.replace(config, run_dir=""))
@@ -87,7 +96,7 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config], replan: Replan | 
             f"{'; '.join(problems)}; no checkpoint of {folder.path} is intact: to train it again from the beginning, "
             f"remove {folder.checkpoints} and resume"
         )
-    notes = [*problems]
+    notes, shards = [*problems], 0
     if problems and point is not None:
         notes.append(f"{point} is the newest intact checkpoint; going on from it")
     there, broken = _written(folder.config)
@@ -101,7 +110,7 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config], replan: Replan | 
         said = integrity.describe(point)
         if "config" not in said:
             raise CheckpointError(f"{point}: is intact, but no checkpoint of a run; move it away")
-        before = _parse(said["config"], str(point))
+        before, shards = _parse(said["config"], str(point)), int(said["lineage"][-1]["environment"]["shards"])
         if there is None:
             notes.append(f"{broken}; it is written anew as the checkpoint has it")
             there = before
@@ -111,11 +120,8 @@ def _go_on(folder: RunFolder, ask: Callable[[Config], Config], replan: Replan | 
     finished = ended and config.total_steps == before.total_steps
     if ended and not finished and point is None:
         raise ConfigError(f"{folder.path} has ended and holds no checkpoint any more: it cannot be extended")
-    if not finished:
-        integrity.set_aside(saved[: saved.index(point) if point else 0])
-        put(folder.config, runnable(config))
     origin = None if finished else _origin(folder, config, point, replan)
-    return Launch(folder, config, point, notes, finished, origin=origin)
+    return Launch(folder, config, point, shards, notes, finished, origin=origin)
 
 
 def _origin(folder: RunFolder, config: Config, point: Path | None, replan: Replan | None) -> Origin | None:
@@ -147,9 +153,9 @@ def _settle(before: Config, asked: Config, folder: RunFolder) -> Config:
     if asked.total_steps == before.total_steps:
         return asked
     agent = before.agent
-    if asked.total_steps > before.total_steps and agent.lr_schedule != "constant" and agent.lr_end == 0.0:
+    if asked.total_steps > schedule and agent.lr_schedule != "constant" and agent.lr_end == 0.0:
         raise ConfigError(
-            f"total_steps: {folder.path} cannot be extended from {before.total_steps} to {asked.total_steps}: with "
+            f"total_steps: {folder.path} cannot be extended from {schedule} to {asked.total_steps}: with "
             f"agent.lr_schedule = {agent.lr_schedule!r} and agent.lr_end = 0 the learning rate ends at 0; train with "
             "--agent.lr-schedule constant, or with --agent.lr-end above 0, if a run is to be extended"
         )

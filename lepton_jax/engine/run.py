@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from lepton_jax.engine.folder import put, resume_command
 from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
 from lepton_jax.engine.latest import episode_reader, latest_step
-from lepton_jax.engine.launch import Launch, begin, runnable
+from lepton_jax.engine.launch import Launch, begin, commit, runnable
 from lepton_jax.engine.loop import Moment, Parts, Progress, judge_first, train
 from lepton_jax.engine.memory import Size, refuse_oversized, size_of
 from lepton_jax.engine.metrics import RECORDED, Observer, Record, to_json
@@ -28,6 +29,7 @@ from lepton_jax.engine.origin import Origin
 from lepton_jax.engine.program import Program, State, make_hypers, make_program
 from lepton_jax.engine.setup import Setup, level_set, make_setup, prepare_jax
 from lepton_jax.engine.shard import on_one
+from lepton_jax.envs.maze.level import LevelError
 
 
 class Result(NamedTuple):
@@ -48,12 +50,13 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
     """Trains to the end, and reports.
 
     Args:
-      launch: from ``engine.launch``: a run about to start or to go on.
+      launch: from ``engine.launch``: a run about to start or to go on, not one that has finished.
       observers: told of the beginning, of every log point and of the end; one that fails is dropped.
       about: JSON to be kept in the manifest, such as the flags the run was called with.
 
     Raises:
-      ConfigError: the configuration cannot be used, or the state does not fit the memory. No new folder is left.
+      ConfigError, LevelError: the configuration cannot be used, or the state does not fit the memory. No new folder is
+        left, and nothing of an old one has changed.
       Interrupted: SIGINT, SIGTERM or SIGHUP; the state was saved, and the message says how to go on.
       Diverged: a metric, a parameter or a return is not finite.
       CheckpointError: the end could not be saved.
@@ -64,7 +67,7 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
             return _go(launch, audience, about or {})
         except BaseException as error:
             audience.end(None)
-            if launch.new and isinstance(error, ConfigError):
+            if launch.new and isinstance(error, ConfigError | LevelError):
                 launch.folder.discard()
             if type(error) is KeyboardInterrupt:  # while compiling: there is nothing to save yet
                 raise Interrupted(f"stopped; go on with: {resume_command(launch.folder.path)}", signal.SIGINT) from None
@@ -74,18 +77,26 @@ def go(launch: Launch, observers: Sequence[Observer] = (), about: Mapping[str, A
 def _go(launch: Launch, audience: Audience, about: Mapping[str, Any]) -> Result:
     began = time.perf_counter()
     folder, config, point = launch.folder, launch.config, launch.point
-    folder.summary.unlink(missing_ok=True)
-    prepare_jax(config)
+    if launch.finished:
+        raise ConfigError(f"{folder.path} has ended; with more total_steps it goes on")
+    placed = dataclasses.replace(config, shards=launch.shards or config.shards)
+    prepare_jax(placed)
+    if launch.shards > jax.local_device_count():
+        raise ConfigError(
+            f"{folder.path}: its state is spread over {launch.shards} devices, but jax has {jax.local_device_count()} "
+            "here; go on where there are as many"
+        )
     origin = launch.origin
     training = AS_USUAL if origin is None else Training.from_json(origin.about["training"])
-    setup = make_setup(config, training)
-    program = make_program(config, setup.env, setup.agent, setup.shards)
+    setup = make_setup(placed, training)
+    program = make_program(placed, setup.env, setup.agent, setup.shards)
     shape, hypers = program.shape, make_hypers(config, program.shape)
+    validation = level_set(config, "validation", config.eval.validation_levels)
+    test = level_set(config, "test", config.eval.test_levels)
     given, graft = _graft(origin)
     ready = _prepare(config, program, hypers, setup, point, given)
     evaluator = Evaluator(setup.env, setup.agent, hypers)
-    validation = level_set(config, "validation", config.eval.validation_levels)
-    test = level_set(config, "test", config.eval.test_levels)
+    commit(launch)
 
     facts = manifest.describe(config, setup, shape, ready.size.bytes_per_transition, ready.size.state_bytes)
     facts["levels"] |= {s.name: {"count": s.size, "sha256": s.fingerprint} for s in (validation, test)}

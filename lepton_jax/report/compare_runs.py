@@ -99,7 +99,7 @@ def _run(path: Path) -> Trial:
         made_by=made_by if manifest else {},
         levels=_levels(config),
         fingerprint=((manifest.get("levels") or {}).get("test") or {}).get("sha256"),
-        policies={name: _digest(folder.policy(name), None) for name in _kept(folder)},
+        policies={name: _digest(folder.policy(name), None) for name in _kept(folder)} if summary else {},
     )
 
 

@@ -87,13 +87,19 @@ def _world(told: Study) -> str:
     return f"{sides} {env.generator} mazes"
 
 
+def _resumed(told: Study) -> bool:
+    """Whether it was trained in several sessions."""
+    return len(told.manifest.get("lineage") or ()) > 1
+
+
 def _answer(told: Study) -> str:
     """How well it does, and what that took."""
     summary, best = told.summary, told.summary["best"]
     device = (told.manifest.get("environment") or {}).get("processor") or summary["device"]
     cost = (
-        f"after {best['env_steps']:,} env-steps of a run of {summary['env_steps']:,}, which took "
-        f"{duration(summary['wall_seconds'])} on {summary['device']}"
+        f"after {best['env_steps']:,} env-steps of a run of {summary['env_steps']:,}, "
+        f"{'whose last session' if _resumed(told) else 'which'} took {duration(summary['wall_seconds'])} on "
+        f"{summary['device']}"
     )
     cost += f" ({device})" if device != summary["device"] else ""
     if not told.is_maze:
@@ -126,7 +132,7 @@ def _summary(told: Study) -> str:
         ("env-steps", f"{summary['env_steps']:,}"),
         ("gradient steps", f"{summary['gradient_steps']:,}"),
         ("env-steps/s", f"{summary['env_steps_per_second']:,.0f}"),
-        ("in all", duration(summary["wall_seconds"])),
+        ("the last session" if _resumed(told) else "in all", duration(summary["wall_seconds"])),
         ("compiling", duration(summary["compile_seconds"])),
         ("device", summary["device"]),
     ]

@@ -9,18 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
+import lepton_jax
 from bench.crash import fingerprint
 from bench.flip import tiny
 from lepton_jax.config import Config, ConfigError
-from lepton_jax.engine import interrupts, loop, run
+from lepton_jax.engine import checkpoint, interrupts, loop, run, shard
 from lepton_jax.engine.folder import RunFolder
 from lepton_jax.engine.integrity import CheckpointError, describe
 from lepton_jax.engine.interrupts import Interrupted
 from lepton_jax.engine.keeper import Keeper
-from lepton_jax.engine.launch import Launch, begin, go_on, runnable
+from lepton_jax.engine.launch import Launch, begin, commit, go_on, runnable
 from lepton_jax.engine.metrics import Observer
+from lepton_jax.engine.policies import find_policy
 from lepton_jax.engine.run import go
 from lepton_jax.settings import overlay, to_toml
 
@@ -223,7 +227,7 @@ def ask(**changes: Any) -> Callable[[Config], Config]:
     ("changes", "words"),
     [
         ({"seed": 5}, ["seed", "with 0", "with 5"]),
-        ({"agent": {"lr": 0.25}}, ["agent.lr", "0.002", "0.25"]),
+        ({"agent": {"lr": 0.25}}, ["agent.lr", "0.004", "0.25"]),
         ({"env": {"num_envs": 32}}, ["env.num_envs", "16", "32"]),
         ({"schedule_steps": 77}, ["schedule_steps", "4000", "77"]),
         ({"total_steps": 100}, ["total_steps", "100", "512"]),
@@ -236,6 +240,76 @@ def test_what_would_make_another_run_is_refused_by_name(tmp_path, monkeypatch, c
     for word in words:
         assert word in str(told.value)
     go_on(folder).folder.release()  # nothing was lost, and nobody holds it
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_a_finished_run_survives_a_refusal(whole, tmp_path, monkeypatch):
+    """Fewer steps than it has done, more than fit the memory, more devices than there are: nothing on disk changes."""
+    shutil.copytree(whole, tmp_path / "run")
+    before = files(tmp_path / "run")
+    with pytest.raises(ConfigError, match="2000 are asked for, but 4096 are done already"):
+        go(go_on(tmp_path / "run", ask(total_steps=2000)))
+    assert files(tmp_path / "run") == before
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "refuse_oversized", refuse)
+        with pytest.raises(ConfigError, match="too large"):
+            go(go_on(tmp_path / "run", ask(total_steps=6000)))
+    assert files(tmp_path / "run") == before
+    launch = go_on(tmp_path / "run", ask(total_steps=6000))
+    with pytest.raises(ConfigError, match="spread over 64 devices, but jax has 2 here"):
+        go(launch._replace(shards=64))
+    assert files(tmp_path / "run") == before
+
+
+def refuse(*_: Any) -> None:
+    raise ConfigError("too large")
+
+
+def test_a_run_goes_on_over_as_many_devices_as_it_began_with(tmp_path, monkeypatch):
+    """Also where the number that it would choose by itself is another by now."""
+    with monkeypatch.context() as patch:
+        patch.setattr(shard, "_SMALLEST_SHARE", 8)
+        stopped(tmp_path / "run", patch, 16)
+    launch = go_on(tmp_path / "run")
+    assert (launch.config.shards, launch.shards) == (0, 2)
+    go(launch)
+    go(begin(small(tmp_path / "whole", shards=2)))
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
+    assert metrics[0] == metrics[1]
+    assert "shards = 0" in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_while_a_run_is_extended_its_old_end_is_not_its_end(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert find_policy(folder, "final").path == folder.policy("final")
+    launch = go_on(tmp_path / "run", ask(total_steps=6000))
+    commit(launch)
+    launch.folder.release()
+    with pytest.raises(ConfigError, match="the run has not ended"):
+        find_policy(folder, "final")
+    assert find_policy(folder, "best") == (folder.checkpoint(128), "best", None, None)
+
+
+def test_resume_of_a_finished_run_hands_back_its_result(whole):
+    before = files(whole)
+    again = lepton_jax.resume(whole)
+    assert files(whole) == before
+    assert again.summary == json.loads((whole / "summary.json").read_text())
+    for name, tree in (("final", again.final), ("best", again.best)):
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+        jax.tree.map(np.testing.assert_array_equal, checkpoint.read(whole / "policy" / name, like)[0], tree)
+    RunFolder.existing(whole).release()  # nobody holds it
+
+
+def test_a_world_without_levels_to_be_judged_on_leaves_no_folder(tmp_path):
+    world = {"generator": "blocks", "density": 0.0}
+    with pytest.raises(ValueError, match="validation"):
+        go(begin(small(tmp_path / "run", env=world)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_how_it_is_kept_and_shown_may_change(whole, tmp_path, monkeypatch):
@@ -259,7 +333,9 @@ def test_an_extended_run_equals_one_that_was_longer_from_the_start(whole, tmp_pa
     # The extension itself can be stopped and resumed, without saying again how long it is to be.
     shutil.rmtree(tmp_path / "run")
     shutil.copytree(whole, tmp_path / "run")
-    go_on(tmp_path / "run", ask(total_steps=6000)).folder.release()
+    launch = go_on(tmp_path / "run", ask(total_steps=6000))
+    commit(launch)
+    launch.folder.release()
     go(go_on(tmp_path / "run"))
     assert fingerprint(tmp_path / "run") == fingerprint(tmp_path / "longer")
 
@@ -269,8 +345,10 @@ def test_where_the_learning_rate_ends_at_zero_nothing_is_extended(tmp_path, monk
     with pytest.raises(ConfigError, match=r"from 4000 to 8000.*agent\.lr_schedule = 'linear' and agent\.lr_end = 0"):
         go_on(folder, ask(total_steps=8000))
     launch = go_on(folder, ask(total_steps=2000))  # shorter is another matter
+    commit(launch)
     launch.folder.release()
     assert (launch.config.total_steps, launch.config.schedule_steps) == (2000, 4000)
+    go_on(folder, ask(total_steps=4000)).folder.release()  # and up to the schedule's end it may be longer again
 
 
 def test_config_toml_lost_damaged_or_edited(whole, tmp_path, monkeypatch):
@@ -283,6 +361,7 @@ def test_config_toml_lost_damaged_or_edited(whole, tmp_path, monkeypatch):
     launch = go_on(folder)
     launch.folder.release()
     assert "not valid TOML" in launch.notes[0]
+    commit(launch)
     assert (folder / "config.toml").read_text() == text
     (folder / "config.toml").unlink()
     go(go_on(folder))
@@ -346,12 +425,6 @@ def test_a_refused_resume_leaves_everything(tmp_path, monkeypatch):
     launch = go_on(folder)
     assert isinstance(launch, Launch)
     with pytest.raises(ConfigError):
-        go(
-            launch._replace(
-                config=dataclasses.replace(
-                    launch.config, shards=64, env=dataclasses.replace(launch.config.env, num_envs=64)
-                )
-            )
-        )
+        go(launch._replace(shards=64))
     assert (folder / "config.toml").is_file()
     assert [int(path.name) for path in RunFolder(folder).saved()] == [16]
