@@ -67,18 +67,19 @@ def main(argv: list[str]) -> None:
         "--json",
         type=Path,
         metavar="FILE",
-        help="where to write JSON, and a page beside it (default: bench/results/DEVICE-TIER.json)",
+        help="where to write JSON, and a page beside it (default: bench/results/DEVICE-TIER[-peers][-quick].json)",
     )
     args = parser.parse_args(argv)
     if args.out is not None and args.profile is None:
         raise ConfigError("--out: goes with --profile; results of tiers go where --json says")
-    if args.profile is not None and (args.tier != "all" or args.peers is not None or args.json is not None):
-        raise ConfigError("--profile: does not go with --tier, --peers and --json; leave them away")
+    others = args.tier != "all", args.peers is not None, args.json is not None, args.quick
+    if args.profile is not None and any(others):
+        raise ConfigError("--profile: does not go with --tier, --peers, --json and --quick; leave them away")
     tiers = tuple(TIERS if args.peers is None else BESIDE) if args.tier == "all" else (args.tier,)
     peers = None if args.peers is None else named(args.peers, tiers)
     prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
     jax.config.update("jax_enable_compilation_cache", False)
-    about: dict[str, Any] = {**environment(), "command": ["python", "-m", "bench", *argv]}
+    about: dict[str, Any] = {**environment(), "command": ["python", "-m", "bench", *_without_place(argv)]}
     if args.profile is not None:
         _profile(args.profile, args.out, args.display, about)
         return
@@ -95,13 +96,23 @@ def main(argv: list[str]) -> None:
                 continue
             results[tier] = TIERS[tier](args.quick)
             print_rows(f"{tier} ({time.perf_counter() - began:.0f} s)", results[tier])
-    device = about["device"].lower().replace(" ", "-")
-    beside = "" if peers is None else "-peers"
-    path = args.json or Path(__file__).parent / "results" / f"{device}-{args.tier}{beside}.json"
+    path = args.json or default_path(about["device"], args.tier, peers is not None, args.quick)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
     path.with_suffix(".html").write_text(page(about, results))
     print(f"written to {path} and {path.with_suffix('.html').name}")
+
+
+def _without_place(argv: list[str]) -> list[str]:
+    """The arguments but for ``--json FILE``: where a result lay at first is a matter of that machine."""
+    kept = [word for before, word in zip(["", *argv], argv, strict=False) if before != "--json"]
+    return [word for word in kept if word.partition("=")[0] != "--json"]
+
+
+def default_path(device: str, tier: str, beside: bool, quick: bool) -> Path:
+    """Where a result goes: that of a look never in the place of a measurement."""
+    marks = ("-peers" if beside else "") + ("-quick" if quick else "")
+    return Path(__file__).parent / "results" / f"{device.lower().replace(' ', '-')}-{tier}{marks}.json"
 
 
 def _profile(name: str, out: Path | None, display: str, about: Mapping[str, Any]) -> None:
@@ -116,8 +127,8 @@ def _profile(name: str, out: Path | None, display: str, about: Mapping[str, Any]
 def _compare(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench compare",
-        description="Name what has become slower or larger from A to B, beyond the ranges that both have seen. The "
-        "status is 1 if something has.",
+        description="Name what has become slower or larger from A to B, beyond the ranges that both have seen, "
+        "and what B has lost. The status is 1 if there is any of it.",
         epilog="example: python -m bench compare before.json after.json",
         allow_abbrev=False,
     )
@@ -127,7 +138,7 @@ def _compare(argv: list[str]) -> None:
     old, new = compare.read(args.old), compare.read(args.new)
     changes = compare.compare(old, new)
     print("\n".join(compare.lines(changes, old, new)))
-    if any(change.verdict == "worse" for change in changes):
+    if any(change.verdict in compare.BAD for change in changes):
         sys.exit(1)
 
 

@@ -11,6 +11,10 @@ from lepton_jax.config import ConfigError
 
 # Units of which less is better; of all others more is.
 _COSTS = ("s", "bytes", "MiB", "%")
+# Units of what is counted. All else is measured, and a single measurement has shown no noise.
+_EXACT = ("bytes", "MiB")
+BAD = ("lost", "worse")  # what the command exits with 1 for
+_VERDICTS = (*BAD, "better", "within the noise", "measured once")  # in the order in which they are told
 
 
 class Change(NamedTuple):
@@ -18,8 +22,9 @@ class Change(NamedTuple):
 
     tier: str
     name: str
-    ratio: float  # new over old, of the medians
-    verdict: str  # better, worse, or within the noise
+    ratio: float | None  # new over old, of the medians; None: there is no new one
+    verdict: str  # of ``_VERDICTS``
+    reason: str = ""  # why it is lost
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -38,14 +43,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """All rows that both have, worse ones first.
+    """All rows that both have, lost and worse ones first.
 
     A row is better or worse where the ranges of the repetitions do not touch: then the difference is beyond all noise
-    that was seen.
+    that was seen. A time, rate or share that either has measured once has shown no noise, and is not judged. A row is
+    lost if it had figures and now has the reason why it has none.
     """
     changes = list(_changes(old["results"], new["results"]))
-    order = ("worse", "better", "within the noise")
-    return sorted(changes, key=lambda change: (order.index(change.verdict), change.tier, change.name))
+    return sorted(changes, key=lambda change: (_VERDICTS.index(change.verdict), change.tier, change.name))
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
@@ -53,13 +58,23 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]
         before = {_key(row): row for row in old.get(tier, ())}
         for row in table:
             was = before.get(_key(row))
-            if was is None or not row.get("repetitions") or not was.get("repetitions"):
+            if was is None or not was.get("repetitions"):
                 continue
-            apart = row["low"] > was["high"] or row["high"] < was["low"]
-            more = row["median"] > was["median"]
-            good = more != (str(row["unit"]).split("/")[0] in _COSTS)
-            verdict = "within the noise" if not apart else "better" if good else "worse"
-            yield Change(tier, _key(row), row["median"] / was["median"] if was["median"] else 1.0, verdict)
+            if row.get("repetitions"):
+                ratio = row["median"] / was["median"] if was["median"] else 1.0
+                yield Change(tier, _key(row), ratio, _verdict(was, row))
+            elif row.get("reason"):
+                yield Change(tier, _key(row), None, "lost", row["reason"])
+
+
+def _verdict(was: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    unit = str(row["unit"]).split("/")[0]
+    if unit not in _EXACT and min(len(was["repetitions"]), len(row["repetitions"])) < 2:
+        return "measured once"
+    if row["low"] <= was["high"] and row["high"] >= was["low"]:
+        return "within the noise"
+    more = row["median"] > was["median"]
+    return "better" if more != (unit in _COSTS) else "worse"
 
 
 def _key(row: Mapping[str, Any]) -> str:
@@ -70,9 +85,15 @@ def lines(changes: Sequence[Change], old: Mapping[str, Any], new: Mapping[str, A
     """The comparison for people; a warning where the machines differ."""
     facts = ("device", "devices", "threads", "processor", "python", "packages")
     unlike = [name for name in facts if old["about"].get(name) != new["about"].get(name)]
-    told = [f"{change.ratio:>8.3f}  {change.verdict:<17} {change.tier}: {change.name}" for change in changes]
-    count = {verdict: sum(change.verdict == verdict for change in changes) for verdict in ("worse", "better")}
-    told.append(f"{len(changes)} rows in both: {count['worse']} worse, {count['better']} better")
+    told = [_line(change) for change in changes]
+    counts = [f"{sum(change.verdict == verdict for change in changes)} {verdict}" for verdict in _VERDICTS]
+    told.append(f"{len(changes)} rows in both: {', '.join(counts)}")
     if unlike:
         told.append(f"note: not the same {', '.join(unlike)}: such figures say little of the program")
     return told
+
+
+def _line(change: Change) -> str:
+    ratio = "-" if change.ratio is None else f"{change.ratio:.3f}"
+    told = f"{ratio:>8}  {change.verdict:<17} {change.tier}: {change.name}"
+    return f"{told}: {change.reason}" if change.reason else told

@@ -49,13 +49,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--count", type=int, default=50, help="kills (default: 50)")
     parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
     parser.add_argument("--signal", default="SIGKILL", choices=("SIGKILL", "SIGTERM", "SIGINT"), help="what kills")
-    parser.add_argument("--sweep", action="store_true", help="kill one sweep so often, and compare its table")
+    parser.add_argument("--sweep", action="store_true", help="kill sweeps, each until it ends; compare their tables")
     args = parser.parse_args(argv)
     if args.sweep:
         with tempfile.TemporaryDirectory() as scratch:
             lines, equal = crash_sweep(Path(scratch), args.count, args.seed, getattr(signal, args.signal))
         print("\n".join(lines))
-        print(f"a sweep killed {args.count} times {'equals' if equal else 'DIFFERS from'} the undisturbed one")
+        print(f"{args.count} kills: all sweeps {'equal' if equal else 'DO NOT EQUAL'} the undisturbed one")
         return 0 if equal else 1
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch)
@@ -136,15 +136,15 @@ first = 4
 
 
 def crash_sweep(scratch: Path, kills: int, seed: int, number: int) -> tuple[list[str], bool]:
-    """Kills one sweep ``kills`` times at random instants, lets it end, and compares it with one nobody disturbed.
+    """Kills a sweep at random instants until it ends, then a new one, until there were ``kills`` kills.
 
     Args:
       scratch: a folder.
-      kills, seed: how often, and of the instants.
+      kills, seed: how many, and of the instants.
       number: the signal that kills.
 
     Returns:
-      A line on each kill, and whether all tables and policies are equal.
+      A line on each kill and each end, and whether all tables and policies equal those of a sweep nobody disturbed.
     """
     config = "[config]" + SMALL.replace("\n[", "\n[config.").replace("1_000_000", "800_000\nlog_points = 10")
     (scratch / "sweep.toml").write_text(SWEEP + config)
@@ -154,18 +154,22 @@ def crash_sweep(scratch: Path, kills: int, seed: int, number: int) -> tuple[list
     began = time.perf_counter()
     train(flags("whole"), command="sweep")
     seconds = time.perf_counter() - began
-    draw, lines, folder = random.Random(seed), [f"undisturbed: {seconds:.1f} s"], scratch / "disturbed"
-    while len(lines) <= kills:
+    whole, folder = sweep_fingerprint(scratch / "whole"), scratch / "disturbed"
+    draw, lines, killed, equal = random.Random(seed), [f"undisturbed: {seconds:.1f} s"], 0, True
+    while True:
         after = draw.uniform(0.25, 0.45) * seconds  # less would not get far enough to leave anything
-        if not train(flags(folder.name), number, after, "sweep"):
-            lines.append("it had ended before")
-            break
-        groups = sorted(folder.glob("g*")) if folder.is_dir() else []
-        lines.append(
-            f"{len(lines):3} killed after {after:5.2f} s: " + ("; ".join(map(state, groups)) or "no group yet")
-        )
-    train(flags(folder.name), command="sweep")
-    return lines, sweep_fingerprint(folder) == sweep_fingerprint(scratch / "whole")
+        if train(flags(folder.name), number if killed < kills else None, after, "sweep"):
+            killed += 1
+            groups = sorted(folder.glob("g*")) if folder.is_dir() else []
+            told = "; ".join(map(state, groups)) or "no group yet"
+            lines.append(f"{killed:3} killed after {after:5.2f} s: {told}")
+            continue
+        same = sweep_fingerprint(folder) == whole
+        equal &= same
+        lines.append(f"    came to its end: {'equal' if same else 'DIFFERS'}")
+        if killed >= kills:
+            return lines, equal
+        shutil.rmtree(folder)  # the kills that are left are of a new one
 
 
 def sweep_fingerprint(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lepton_jax.engine.manifest import processor_name
 from lepton_jax.report import live
 
 
@@ -132,7 +133,7 @@ def environment() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "threads": len(os.sched_getaffinity(0)),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in names},
         "date": time.strftime("%Y-%m-%d"),

@@ -54,6 +54,7 @@ class Peer(NamedTuple):
 
 
 _EARLY = "its speed is from while it acts at random for the most part, which is faster"
+_ANEW = "its time to the score includes one to two seconds of compiling, since each run is the script anew"
 _DOUBLE = "which has double Q-learning"
 _SELECTS = "mapped over environments, a conditional is a selection, so that all make one at every step"
 
@@ -199,7 +200,7 @@ PEERS: dict[str, Peer] = {
         # A release made for Python up to 3.10 and for older packages.
         train={
             "dqn": Task("as cleanrl", f"its script at its defaults; PyTorch; {_EARLY}"),
-            "dqn_jax": Task("as cleanrl", f"its script at its defaults; the network alone in jax; {_EARLY}"),
+            "dqn_jax": Task("as cleanrl", f"its script at its defaults; the network alone in jax; {_EARLY}; {_ANEW}"),
         },
         forced=("cleanrl==1.2.0",),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.env import STEPS
 from bench.measure import short
 from bench.peers import places, training
 from bench.peers.places import Place
@@ -13,8 +14,6 @@ from bench.peers.turns import Timed, interleave, ratio
 from lepton_jax.config import ConfigError
 from lepton_jax.settings import nearest
 
-# Environments, and steps of each in one call; all sides have the same but for the worlds that are too slow for it.
-STEPS = {64: 1024, 1024: 128, 8192: 32}
 BATCH = 1024  # levels made at once
 FIRST = {"env": "full", "generate": "perfect"}  # what of ours all are compared with
 BESIDE = ("env", "generate", "train")  # the tiers that are measured so

@@ -118,6 +118,8 @@ def test_a_gpu_is_told_by_its_own_plane(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_a_profile_does_not_go_with():
     with pytest.raises(ConfigError, match="--profile: does not go with --tier"):
         main(["--profile", "quick", "--tier", "env"])
+    with pytest.raises(ConfigError, match="and --quick; leave them away"):
+        main(["--profile", "--quick"])
     with pytest.raises(ConfigError, match="--out: goes with --profile"):
         main(["--out", "there"])
 

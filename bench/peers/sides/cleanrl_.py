@@ -1,7 +1,8 @@
 """cleanrl: its scripts dqn and dqn_jax, run as they are at their own settings.
 
 They are a loop without an end or a function to call. What they log as charts/SPS, at every hundredth step once they
-learn, is where they are held up, through the writer that they import; their variables are read from there.
+learn, is where they are held up, through the writer that they import; their variables are read from there. Each run is
+the script anew, so that one of dqn_jax compiles its programs again while it is timed.
 """
 
 import importlib.metadata
