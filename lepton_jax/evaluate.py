@@ -20,14 +20,18 @@ def main(argv: list[str]) -> None:
         allow_abbrev=False,
     )
     judged.add_flags(parser)
-    parser.add_argument("--episodes", type=int, default=100, help="with --suite named: episodes a maze (default: 100)")
+    parser.add_argument("--episodes", type=int, help=f"with --suite named: episodes a maze (default: {_EPISODES})")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    if not 1 <= args.episodes <= _MOST_EPISODES:
-        raise ConfigError(f"--episodes {args.episodes}: expected 1 to {_MOST_EPISODES}")
+    named = args.suite == "named"
+    if args.episodes is not None and not named:
+        raise ConfigError("--episodes: is for --suite named; each level of any other set is played once; leave it away")
+    episodes = _EPISODES if args.episodes is None else args.episodes
+    if not 1 <= episodes <= _MOST_EPISODES:
+        raise ConfigError(f"--episodes {episodes}: expected 1 to {_MOST_EPISODES}")
     config, trained, place, text = judged.find(args)
-    if args.suite == "named" and text is None:
-        _print_named(evaluate_named(config, place, args.episodes), args)
+    if named:
+        _print_named(evaluate_named(config, place, episodes), episodes, args)
         return
     figures = evaluate(config, place, args.suite, text, str(args.levels), trained)
     from lepton_jax.engine.metrics import to_json
@@ -70,20 +74,20 @@ def evaluate_named(config: Config, place: Place, episodes: int) -> dict[str, dic
     }
 
 
-def _print_named(table: dict[str, dict[str, float]], args: argparse.Namespace) -> None:
+def _print_named(table: dict[str, dict[str, float]], episodes: int, args: argparse.Namespace) -> None:
     from lepton_jax.engine.metrics import to_json
 
     if args.json:
         print(to_json(table, indent=2))
         return
-    print(f"{args.episodes} episodes on each named maze, {judged.whose(args)}")
+    print(f"{episodes} episodes on each named maze, {judged.whose(args)}")
     figures = ("success_rate", "spl", "mean_length", "regret")
     print(f"{'':<20}" + "".join(f"{figure:>14}" for figure in figures))
     for name, row in table.items():
         print(f"{name:<20}" + "".join(f"{row[figure]:>14.3f}" for figure in figures))
 
 
-_MOST_EPISODES = 100_000
+_EPISODES, _MOST_EPISODES = 100, 100_000
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 from lepton_jax.config import MAZE, Config, ConfigError, EnvConfig
 from lepton_jax.envs.maze.spec import MazeSpec, fault
 
+LONGEST_EPISODE = 2**16 - 1  # steps that the clock of a maze counts, see envs/maze/rules.py
+
 
 def validate(config: Config) -> Config:
     """Returns ``config`` if every value is usable.
@@ -151,7 +153,7 @@ def _check_maze(c: Config, check: Callable[[bool, str, str], None]) -> None:
         f"'cardinal' or 'diagonal': env.observation = {env.observation!r} does not show where the agent looks",
     )
     check(0 <= env.levels <= _COUNTS["env.pool"], "env.levels", f"0 (endless) to {_COUNTS['env.pool']}")
-    check(0 <= env.time_limit < 65536, "env.time_limit", "0 (4 x free cells) to 65535")
+    check(0 <= env.time_limit <= LONGEST_EPISODE, "env.time_limit", f"0 (4 x free cells) to {LONGEST_EPISODE}")
     bare = not (env.lava or env.door) and env.goals == 1
     check(
         bare or env.observation != "vector",

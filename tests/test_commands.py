@@ -315,6 +315,9 @@ def test_evaluate_on_a_suite_and_on_a_level_file(workplace, capsys):
         (["unfinished", "--policy", "latest"], ["unfinished", "no checkpoint yet", "--resume unfinished"]),
         (["run", "--levels", "missing.txt"], ["missing.txt", "No such file"]),
         (["run", "--suite", "exam"], ["--suite", "exam", "validation"]),
+        (["run", "--episodes", "5"], ["--episodes", "--suite named", "leave it away"]),
+        (["run", "--levels", "two.txt", "--episodes", "5"], ["--episodes", "--suite named"]),
+        (["run", "--suite", "named", "--episodes", "0"], ["--episodes 0", "1 to 100000"]),
     ],
 )
 def test_evaluate_refuses_without_jax(workplace, no_jax, argv, words):

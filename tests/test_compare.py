@@ -210,6 +210,18 @@ def test_the_same_settings_elsewhere_are_not_the_same_computation():
     assert len(compare([trial("a"), trial("b", run_dir="x", display="quiet", checkpoint={"latest": 9})]).same) == 1
 
 
+def test_seeds_with_a_graft_are_not_those_without():
+    """Nor are lanes that share their levels those that have their own."""
+    grafted, from_scratch = MADE | {"graft": "01de8ef9"}, MADE | {"graft": "none"}
+    runs = [trial("a"), trial("b", seed=1, made_by=from_scratch), trial("c", made_by=grafted)]
+    runs += [trial("d", seed=1, made_by=grafted), trial("e", seed=2, made_by=from_scratch | {"level pool": "shared"})]
+    told = compare(runs, by_config=True)
+    assert [[one.name for one in entry.trials] for entry in told.entries] == [["a", "b"], ["c", "d"], ["e"]]
+    assert dict(told.made_by)["graft"][1] == "01de8ef9"
+    with pytest.raises(ConfigError, match="leave --by-config away"):
+        compare(runs[:2], by_config=True)
+
+
 def test_metrics_by_name():
     runs = [trial("a"), trial("b", rates=(0.2, 0.4, 0.6), seed=1)]
     assert compare(runs).metric == compare(runs, "success_rate").metric == "validation/success_rate"

@@ -237,6 +237,36 @@ def test_nvidia_cards_as_their_tools_tell(tmp_path, monkeypatch):
     assert installation.find_nvidia() == Nvidia(("NVIDIA H100 80GB", "NVIDIA L4"), "580.95.05")
 
 
+def test_memory_is_what_the_control_groups_leave(tmp_path):
+    def system(groups: str, limits: dict[str, str]) -> Path:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        files = {"proc/self/cgroup": groups} | {f"sys/fs/cgroup/{name}": text for name, text in limits.items()}
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        return root
+
+    whole = installation.usable_memory(tmp_path / "nothing")
+    assert whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    told = lambda groups, limits: installation.usable_memory(system(groups, limits))
+    assert told("0::/\n", {"memory.max": "1000\n"}) == 1000
+    assert told("0::/\n", {"memory.max": "max\n"}) == whole
+    nested = {"job/memory.max": "2000\n", "job/step/memory.max": "max\n", "other/memory.max": "1\n"}
+    assert told("0::/job/step\n", nested) == 2000  # a limit of the group around it
+    old = {"memory/slurm/memory.limit_in_bytes": "3000\n", "memory/memory.limit_in_bytes": "9223372036854771712\n"}
+    assert told("5:cpu,memory:/slurm\n4:cpuset:/\n", old) == 3000
+    assert told("5:memory:/docker/1a2b\n", {"memory/memory.limit_in_bytes": "4000\n"}) == 4000  # named from outside
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_cores_are_those_that_may_be_used():
+    told = "import os; from lepton_jax.engine.installation import usable_cores; print(usable_cores())"
+    pinned = f"import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {told}"
+    for code, expected in ((told, len(os.sched_getaffinity(0))), (pinned, 1)):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert int(done.stdout) == expected
+
+
 def test_its_flags(capsys):
     with pytest.raises(SystemExit) as end:
         doctor.main(["--timeout", "0"])

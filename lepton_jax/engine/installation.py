@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,8 +109,8 @@ def gather(timeout: float = 120.0) -> Facts:
         plugins={name: version for name in sorted(plugins) if (version := version_of(name)) is not None},
         nvidia=find_nvidia(),
         variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
-        threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory=_memory(),
+        threads=usable_cores(),
+        memory=usable_memory(),
         probe=probe(timeout),
     )
 
@@ -121,6 +121,22 @@ def version_of(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those it is pinned to, by taskset or a job scheduler, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usable_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of memory, or fewer where a container or a job scheduler sets a limit; None where nobody tells."""
+    known = []
+    with contextlib.suppress(ValueError, AttributeError, OSError):
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in _limits(root):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            known.append(int(path.read_text()))
+    return min(known, default=None)
 
 
 def parse_requirement(text: str) -> tuple[str | None, str, str]:
@@ -217,15 +233,21 @@ def _jaxlib_needed() -> str:
     return next((needed for extra, name, needed in found if extra is None and name == "jaxlib"), "")
 
 
-def _memory() -> int | None:
-    """Bytes of memory, or fewer where a container has a limit."""
-    known = []
-    with contextlib.suppress(ValueError, AttributeError, OSError):
-        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            known.append(int(Path(path).read_text()))
-    return min(known, default=None)
+def _limits(root: Path) -> Iterator[Path]:
+    """Where a limit of memory may stand: of the control groups this process is in, and of those around them."""
+    groups = root / "sys/fs/cgroup"
+    try:
+        mine = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        mine = []
+    # What a container sees as the outermost group may be its own, whatever the names it is told.
+    for line in (*mine, "0::/", "1:memory:/"):
+        _, kinds, path = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        top, name = (groups / "memory", "memory.limit_in_bytes") if kinds else (groups, "memory.max")  # version 1, 2
+        here = top / path.lstrip("/")
+        yield from (group / name for group in (here, *here.parents) if group.is_relative_to(top))
 
 
 def _unwritable(folder: Path) -> str:

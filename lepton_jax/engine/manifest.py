@@ -14,6 +14,7 @@ import jax
 
 import lepton_jax
 from lepton_jax.config import Config
+from lepton_jax.engine.installation import usable_cores
 from lepton_jax.engine.program import Shape
 from lepton_jax.engine.setup import Setup
 
@@ -61,7 +62,7 @@ def environment(shards: int) -> dict[str, Any]:
         "processor": processor_name(),  # XLA compiles for the very model
         "devices": jax.device_count(),
         "shards": shards,
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": usable_cores(),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
     }
 

@@ -23,7 +23,7 @@ from lepton_jax.envs.maze.observe import observation_spec
 from lepton_jax.envs.maze.spec import TREES, MazeSpec
 from lepton_jax.envs.maze.text import from_text
 from lepton_jax.envs.vector import VectorEnv
-from lepton_jax.validate import maze_spec
+from lepton_jax.validate import LONGEST_EPISODE, maze_spec
 
 
 class LevelSet(NamedTuple):
@@ -218,10 +218,12 @@ def make_rules(config: Config, levels: Level | None = None) -> rules.Rules:
     else:
         height, width = levels.walls.shape[-2:]
         free = int((~levels.walls).sum(axis=(-2, -1)).max())
+    # Large open maps would have more steps than the clock of an episode can count.
+    usual = min(4 * free * (2 if env.actions == "oriented" else 1), LONGEST_EPISODE)
     return rules.Rules(
         height,
         width,
-        env.time_limit or 4 * free * (2 if env.actions == "oriented" else 1),
+        env.time_limit or usual,
         env.observation,
         env.view,
         actions=env.actions,

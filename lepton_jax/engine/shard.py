@@ -6,7 +6,6 @@ virtual devices, with a single all-reduce an update, run nearly twice as fast.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 
 from lepton_jax.config import Config, ConfigError
+from lepton_jax.engine.installation import usable_cores
 
 AXIS = "shard"
 OWN, SHARED = PartitionSpec(AXIS), PartitionSpec()
@@ -33,7 +33,7 @@ def prepare_devices(wanted: int) -> None:
 
 def wanted_devices(config: Config) -> int:
     """CPU devices that one run wants."""
-    return config.shards or _automatic(config, os.cpu_count() or 1)
+    return config.shards or _automatic(config, usable_cores())
 
 
 def count_shards(config: Config) -> int:

@@ -155,9 +155,15 @@ def metrics_of(trials: Iterable[Trial]) -> list[str]:
 def _entries(trials: Sequence[Trial], by_config: bool) -> tuple[Entry, ...]:
     groups: dict[Any, list[Trial]] = {}
     for number, trial in enumerate(trials):
-        key = dataclasses.replace(essence(trial.config), seed=0) if by_config else number
+        key = _beside_the_seed(trial) if by_config else number
         groups.setdefault(key, []).append(trial)
     return tuple(Entry(_letter(number), tuple(group)) for number, group in enumerate(groups.values()))
+
+
+def _beside_the_seed(trial: Trial) -> tuple[Any, ...]:
+    """What runs that differ in their seeds only have in common: settings, and what no setting tells."""
+    made = trial.made_by
+    return dataclasses.replace(essence(trial.config), seed=0), made.get("graft", "none"), made.get("level pool")
 
 
 def _letter(number: int) -> str:
@@ -219,7 +225,7 @@ def _figures(entries: Sequence[Entry], differ: set[str], comparable: bool) -> It
             yield from _row(f"{name}, {policy} policy", entries, held, better)
     yield from _row("env-steps", entries, lambda trial: trial.env_steps, 0)
     yield from _row("seconds of training", entries, lambda trial: trial.seconds, 0)
-    yield from _row("seconds in all", entries, lambda trial: trial.wall_seconds, 0)
+    yield from _row("seconds of the last session", entries, lambda trial: trial.wall_seconds, 0)
     speed = lambda trial: trial.env_steps / trial.seconds if trial.seconds else None
     yield from _row("env-steps/s", entries, speed, 1)
 

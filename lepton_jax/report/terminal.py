@@ -31,6 +31,7 @@ class Plain(Quiet):
     """A line a log point, and a small table at the end."""
 
     def begin(self, config: Config, about: dict[str, Any]) -> None:
+        self._resumed = bool(about.get("resumed_at"))
         for line in headline(about):
             print(line, flush=True)
 
@@ -43,7 +44,7 @@ class Plain(Quiet):
 
     def end(self, summary: dict[str, Any] | None) -> None:
         if summary is not None:
-            print("\n".join(table(summary)), flush=True)
+            print("\n".join(table(summary, self._resumed)), flush=True)
 
 
 class Live(Plain):
@@ -55,6 +56,7 @@ class Live(Plain):
         self._screen.show(lambda: live.note("compiling ..."))
 
     def begin(self, config: Config, about: dict[str, Any]) -> None:
+        self._resumed = bool(about.get("resumed_at"))
         for line in headline(about):
             self._screen.say(line)
         self._curve = _curve_so_far(about)
@@ -132,7 +134,7 @@ def left(done: float, of: float, seconds: float) -> str:
     return clock(seconds / done * (of - done)) if done else "?"
 
 
-def table(summary: Mapping[str, Any]) -> list[str]:
+def table(summary: Mapping[str, Any], resumed: bool = False) -> list[str]:
     """The summary for people: test figures of the final and the best policy, and what they cost."""
     names = [name for name, value in summary["best"].items() if value is not None and name != "env_steps"]
     rows = [f"{'test levels':<14}{'final':>10}{'best':>10}"]
@@ -141,7 +143,8 @@ def table(summary: Mapping[str, Any]) -> list[str]:
         f"{summary['env_steps']:,} env steps, {summary['gradient_steps']:,} gradient steps, "
         f"{rate(summary['env_steps_per_second'], 1)}"
     )
-    rows.append(f"{summary['wall_seconds']:.1f} s in all, {summary['compile_seconds']:.1f} s of them compiling")
+    time = "since it was resumed" if resumed else "in all"
+    rows.append(f"{summary['wall_seconds']:.1f} s {time}, {summary['compile_seconds']:.1f} s of them compiling")
     return rows
 
 
@@ -150,7 +153,8 @@ def outcome(episode: Episode) -> str:
     steps = f"{len(episode.cells)} step{'s' * (len(episode.cells) != 1)}"
     if not episode.terminated:
         return f"out of time after {steps}"
-    lost = not isinstance(episode.level.lava, tuple) and episode.reward[-1] < 0
+    # Lava that costs nothing pays 0; a goal pays more, unless its reward is used up by the costs of a step.
+    lost = not isinstance(episode.level.lava, tuple) and episode.reward[-1] <= 0
     return f"{'lava after' if lost else 'goal in'} {steps}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from lepton_jax.config import ConfigError
 from lepton_jax.engine import manifest
 from lepton_jax.engine.folder import RunFolder, put
+from lepton_jax.engine.installation import usable_cores
 from lepton_jax.engine.interrupts import Interrupted, Interrupts
 from lepton_jax.engine.metrics import to_json
 from lepton_jax.engine.setup import prepare_jax
@@ -48,7 +48,7 @@ def plan(sweep: Sweep, path: Path) -> tuple[GroupPlan, ...]:
       ConfigError: something else is in ``path``; and as ``make_plan``.
     """
     refuse_another(sweep, path)
-    prepare_jax(sweep.lanes[0].config, min(sweep.places or len(sweep.lanes), len(sweep.lanes), os.cpu_count() or 1))
+    prepare_jax(sweep.lanes[0].config, min(sweep.places or len(sweep.lanes), len(sweep.lanes), usable_cores()))
     before = read_manifest(path)
     return make_plan(sweep, before["groups"] if before else ())
 

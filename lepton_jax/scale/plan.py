@@ -10,7 +10,7 @@ import jax
 from lepton_jax.agents.training import AS_USUAL
 from lepton_jax.config import ConfigError
 from lepton_jax.engine import manifest
-from lepton_jax.engine.memory import Size, memory_bytes, refuse_oversized, size_of, tree_bytes
+from lepton_jax.engine.memory import SAVED, SHARE, Size, memory_bytes, refuse_oversized, size_of, tree_bytes
 from lepton_jax.engine.program import Shape, make_hypers, make_program, program_shape
 from lepton_jax.engine.setup import Setup, make_setup
 from lepton_jax.scale.design import Lane, Sweep
@@ -18,10 +18,8 @@ from lepton_jax.scale.groups import split
 from lepton_jax.scale.lift import Lift
 from lepton_jax.transfer.graft import Grafts
 
-# Of the memory found, what lanes may fill: the rest is for what a step computes with.
-_SHARE = 0.8
-# Copies of a lane while a device computes it; and, where states lie in the host's memory, copies of each while saved.
-_COMPUTED, _SAVED = 2, 2
+# Copies of a lane while a device computes it.
+_COMPUTED = 2
 # Lanes at once on each core: few, so that a chunk is short and a checkpoint small, for they take turns anyway; more
 # where they are compared with each other.
 _ON_CPU, _ON_CPU_HALVING = 4, 16
@@ -101,10 +99,10 @@ def _fit(lane_bytes: int, shared: int) -> int | None:
         return None
     there = jax.local_device_count()
     if jax.default_backend() != "cpu":
-        return there * max(0, int((_SHARE * memory - shared - _COMPUTED * lane_bytes) / lane_bytes))
+        return there * max(0, int((SHARE * memory - shared - _COMPUTED * lane_bytes) / lane_bytes))
     for devices in (there, 1):  # which share the memory: where it is short, one alone may do
-        room = _SHARE * memory - devices * (shared + _COMPUTED * lane_bytes)
-        if (fit := int(room / ((1 + _SAVED) * lane_bytes))) >= 1:
+        room = SHARE * memory - devices * (shared + _COMPUTED * lane_bytes)
+        if (fit := int(room / ((1 + SAVED) * lane_bytes))) >= 1:
             return fit if devices == there else 1
     return 0
 
@@ -113,8 +111,8 @@ def _refuse_one(size: Size) -> NoReturn:
     memory = memory_bytes()
     assert memory is not None
     on_cpu = jax.default_backend() == "cpu"
-    times = 1 + _COMPUTED + (_SAVED if on_cpu else 0)
-    room = _SHARE * memory / times - (size.state_bytes - size.ring_bytes)
+    times = 1 + _COMPUTED + (SAVED if on_cpu else 0)
+    room = SHARE * memory / times - (size.state_bytes - size.ring_bytes)
     hope = "env.pool, env.num_envs or net.width"
     if (most := int(room / size.bytes_per_transition)) > 0:
         hope = f"replay.capacity, at most {most}"

@@ -13,6 +13,7 @@ import numpy as np
 import probes
 import pytest
 
+from lepton_jax import preset
 from lepton_jax.agents.agent import Agent
 from lepton_jax.config import AgentConfig, Config, EnvConfig, EvalConfig, NetConfig, ReplayConfig
 from lepton_jax.engine import replay
@@ -258,6 +259,14 @@ def test_a_copy_of_the_ring_would_be_found():
     wasteful = jax.jit(lambda state, hypers: (program.chunk(state, hypers, 1), state.ring), donate_argnums=0)
     text = wasteful.lower(state, hypers).compile().as_text()
     assert big_copies(text, jax.tree.leaves(state.ring))
+
+
+def test_no_episode_is_longer_than_its_clock_counts():
+    large = {"size": 101, "generator": "caves", "observation": "full", "view": 0}
+    limit = lambda **more: make_rules(preset("quick", env=large | more)).time_limit
+    assert limit() == 4 * 99**2
+    assert limit(actions="oriented") == 2**16 - 1  # and not 8 * 99**2, at which 16 bits begin anew
+    assert limit(actions="oriented", time_limit=500) == 500
 
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))

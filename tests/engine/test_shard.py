@@ -66,6 +66,14 @@ def test_the_same_seed_twice_is_equal_bit_for_bit():
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+def test_no_more_devices_than_cores_that_may_be_used(monkeypatch):
+    config = preset("quick")
+    for cores, devices in ((1, 1), (2, 2), (3, 2)):
+        monkeypatch.setattr(shard, "usable_cores", lambda cores=cores: cores)
+        assert shard.wanted_devices(config) == devices
+    assert shard.wanted_devices(preset("quick", shards=4)) == 4  # as it was asked for
+
+
 def in_parts(shards):
     """An agent after one update, by all of a batch and by ``shards`` parts of it; see tests/scale/test_lanes.py."""
     config = small()

@@ -195,6 +195,7 @@ def test_a_world_without_success_shows_its_return(tmp_path):
         (True, False, 1.0, "goal in 4 steps"),
         (True, True, 1.0, "goal in 4 steps"),
         (True, True, -0.5, "lava after 4 steps"),
+        (True, True, 0.0, "lava after 4 steps"),  # it costs nothing unless it is asked to
         (False, True, 0.0, "out of time after 4 steps"),
     ],
 )
