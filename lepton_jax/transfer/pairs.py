@@ -15,7 +15,7 @@ from lepton_jax.transfer.asking import HEAD, TORSO, Imitation, Plan, Rule
 Changes = Mapping[str, Any]
 NONE: Changes = MappingProxyType({})
 # To preset quick, in all pairs: what is on record was measured with many small steps.
-BASE: Changes = {"agent": {"lr": 2e-3, "double": True}, "replay": {"batch_size": 256, "updates": 8}}
+BASE: Changes = {"agent": {"lr": 2e-3}, "replay": {"batch_size": 256, "updates": 8}}
 
 
 class Arm(NamedTuple):
