@@ -59,9 +59,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         # So few are the layouts of 7x7 that a network learns them by heart unless its weights are kept small.
         "agent": {"gamma": 0.9, "weight_decay": 0.1},
         "dqn": {
-            # Few large steps: what the optimiser and averaging over devices cost is a price for each.
-            "agent": _MAZE_DQN | {"gamma": 0.9, "lr": 4e-3, "double": True},
-            "replay": {"batch_size": 512, "updates": 4},
+            "agent": _MAZE_DQN | {"gamma": 0.9, "double": True},
+            "replay": {"batch_size": 256, "updates": 8},
         },
         "pqn": {"agent": _MAZE_PQN | {"gamma": 0.9}, "replay": {"collect": 8}},
     },

@@ -19,7 +19,7 @@ from lepton_jax.scale.sweep_folder import MANIFEST, group_folders
 from lepton_jax.settings import nearest, overlay
 from lepton_jax.transfer.asking import SEED_LANE
 from lepton_jax.transfer.gains import gains
-from lepton_jax.transfer.pairs import BASE, NONE, PAIRS, Changes, Pair
+from lepton_jax.transfer.pairs import NONE, PAIRS, Changes, Pair
 from lepton_jax.validate import validate
 
 RECORD = "record.json"
@@ -90,7 +90,7 @@ def measure(name: str, seeds: int, path: Path, watch: Callable[[str], Sequence[W
 
 def _config(pair: Pair, changes: Changes, steps: int, per_curve: int = 0) -> Config:
     config = from_preset("quick")
-    for layer in (BASE, pair.common, changes or NONE):
+    for layer in (pair.common, changes or NONE):
         config = overlay(config, layer, "pair")
     points = max(1, round(_POINTS * steps / per_curve)) if per_curve else 10
     schedule = {"total_steps": steps, "log_points": points, "display": "quiet"}

@@ -14,8 +14,6 @@ from lepton_jax.transfer.asking import HEAD, TORSO, Imitation, Plan, Rule
 
 Changes = Mapping[str, Any]
 NONE: Changes = MappingProxyType({})
-# To preset quick, in all pairs: what is on record was measured with many small steps.
-BASE: Changes = {"agent": {"lr": 2e-3}, "replay": {"batch_size": 256, "updates": 8}}
 
 
 class Arm(NamedTuple):
@@ -32,7 +30,7 @@ class Pair(NamedTuple):
     """A question, and the runs that answer it."""
 
     question: str
-    common: Changes  # to preset quick and BASE, in source and target
+    common: Changes  # to preset quick, in source and target
     target: Changes
     arms: Mapping[str, Arm]
     sources: Mapping[str, Changes] = MappingProxyType({"source": NONE})

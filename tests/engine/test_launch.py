@@ -227,7 +227,7 @@ def ask(**changes: Any) -> Callable[[Config], Config]:
     ("changes", "words"),
     [
         ({"seed": 5}, ["seed", "with 0", "with 5"]),
-        ({"agent": {"lr": 0.25}}, ["agent.lr", "0.004", "0.25"]),
+        ({"agent": {"lr": 0.25}}, ["agent.lr", "0.002", "0.25"]),
         ({"env": {"num_envs": 32}}, ["env.num_envs", "16", "32"]),
         ({"schedule_steps": 77}, ["schedule_steps", "4000", "77"]),
         ({"total_steps": 100}, ["total_steps", "100", "512"]),

@@ -136,7 +136,7 @@ def test_tensorboard_holds_the_settings(tmp_path):
     assert overlay(Config(), changes, "text") == from_preset("quick")
     data = HParamsPluginData.FromString(found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
     hparams = data.session_start_info.hparams
-    assert (hparams["agent.lr"].number_value, hparams["agent.double"].bool_value) == (4e-3, True)
+    assert (hparams["agent.lr"].number_value, hparams["agent.double"].bool_value) == (2e-3, True)
     assert hparams["net.kind"].string_value == "mlp"
 
 
