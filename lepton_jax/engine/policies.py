@@ -44,8 +44,8 @@ def find_policy(folder: RunFolder, policy: str, whole: bool = True) -> Place:
       ConfigError: the run has no such policy yet.
       CheckpointError: it is damaged; or there are checkpoints, but none of them is intact.
     """
-    # Of a run that is being extended they are of the end it had before.
-    if folder.policy(policy).is_dir() and folder.summary.is_file():
+    # Of a run that is being extended they are of the end it had before; without checkpoints none is.
+    if folder.policy(policy).is_dir() and (folder.summary.is_file() or not folder.saved()):
         try:
             (verify if whole else describe)(folder.policy(policy))
         except CheckpointError as error:
