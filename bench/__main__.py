@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
     peers = None if args.peers is None else named(args.peers, tiers)
     prepare_jax(from_preset("quick"))  # as a run would: with as many CPU devices as pay
     jax.config.update("jax_enable_compilation_cache", False)
-    about: dict[str, Any] = {**environment(), "command": ["python", "-m", "bench", *_without_place(argv)]}
+    about: dict[str, Any] = {**environment(), "command": ["python", "-m", "bench", *without_place(argv)]}
     if args.profile is not None:
         _profile(args.profile, args.out, args.display, about)
         return
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> None:
     print(f"written to {path} and {path.with_suffix('.html').name}")
 
 
-def _without_place(argv: list[str]) -> list[str]:
+def without_place(argv: list[str]) -> list[str]:
     """The arguments but for ``--json FILE``: where a result lay at first is a matter of that machine."""
     kept = [word for before, word in zip(["", *argv], argv, strict=False) if before != "--json"]
     return [word for word in kept if word.partition("=")[0] != "--json"]

@@ -411,3 +411,9 @@ def test_any_gymnax_environment_trains_through_the_same_program(workplace, capsy
     found = json.loads(capsys.readouterr().out)
     assert found["mean_return"] == summary["mean_return"]
     assert found["episodes"] == 5
+
+
+@pytest.mark.parametrize("flag", ["--graft", "--graft-policy", "--graft-lane"])
+def test_a_resumed_run_is_grafted_from_nothing_else(flag):
+    with pytest.raises(ValueError, match=f"{flag} 3: a run goes on from what it began with; leave {flag} away"):
+        train.main(["--resume", "run", flag, "3"])

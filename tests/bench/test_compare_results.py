@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import compare
-from bench.__main__ import default_path
+from bench.__main__ import default_path, without_place
 from bench.page import page
 from lepton_jax.config import ConfigError
 
@@ -96,3 +96,9 @@ def test_a_look_does_not_lie_where_a_measurement_does():
     assert default_path("NVIDIA H100", "env", False, False).name == "nvidia-h100-env.json"
     names = {default_path("cpu", "all", beside, quick).name for beside in (False, True) for quick in (False, True)}
     assert names == {"cpu-all.json", "cpu-all-peers.json", "cpu-all-quick.json", "cpu-all-peers-quick.json"}
+
+
+def test_a_result_keeps_no_place_of_a_machine():
+    kept = ["--tier", "env", "--quick"]
+    assert without_place(["--tier", "env", "--json", "there/a.json", "--quick"]) == kept
+    assert without_place(["--tier", "env", "--json=there/a.json", "--quick"]) == kept

@@ -331,3 +331,11 @@ def test_quiet_is_a_short_name():
         from_preset("quick"), {"seed": 3, "display": "quiet"}, "test"
     )
     assert parse_changes(["--quiet"], "train", Config(), "").display == "quiet"
+
+
+@pytest.mark.parametrize(("resumed", "words"), [(False, "in all"), (True, "since it was resumed")])
+def test_the_seconds_of_a_session_are_not_told_as_those_of_the_run(resumed, words):
+    figures = {"success_rate": 1.0}
+    costs = {"env_steps": 1, "gradient_steps": 1, "env_steps_per_second": 1.0, "wall_seconds": 2.0}
+    told = terminal.table(figures | costs | {"best": figures, "compile_seconds": 1.0}, resumed)
+    assert told[-1] == f"2.0 s {words}, 1.0 s of them compiling"
