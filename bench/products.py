@@ -16,7 +16,7 @@ import numpy as np
 from lepton_jax.config import Config
 from lepton_jax.engine.program import program_shape
 from lepton_jax.engine.setup import make_setup
-from lepton_jax.engine.shard import OWN, spread
+from lepton_jax.engine.shard import OWN, count_parts, spread
 
 Weights = list[jax.Array]  # (in, out) of each layer
 
@@ -53,7 +53,7 @@ def products(config: Config) -> tuple[jax.stages.Compiled, tuple[Any, ...], floa
 
     draw = lambda *shape: np.random.default_rng(0).normal(size=shape).astype(np.float32)
     weights = [draw(shards, *each) / np.sqrt(each[0]) for each in itertools.pairwise(sizes)]
-    acting = draw(shards, config.env.num_envs // shards, sizes[0])
+    acting = draw(shards, config.env.num_envs // count_parts(config, shards), sizes[0])
     batches = [draw(shards, replay.batch_size // shards, sizes[0])] * passes
     alone = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree) if shards == 1 else tree
     args = alone((weights, acting, batches))

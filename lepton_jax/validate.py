@@ -54,7 +54,6 @@ def validate(config: Config) -> Config:
     check(c.shards >= 0, "shards", "0 (as many as pay) or more")
     most = (2**31 - 1) * env.num_envs * c.replay.collect  # iterations are counted in 32 bits
     check(c.total_steps + c.replay.warmup < most, "total_steps", f"less than {most}, replay.warmup included")
-    check(env.num_envs % max(c.shards, 1) == 0, "env.num_envs", f"a multiple of shards = {c.shards}")
     check(not c.agent.symmetry or c.net.memory == "none", "agent.symmetry", "False with net.memory (or net.memory = "
           "'none'): what an agent remembers it has seen from one side")  # fmt: skip
     (_check_pqn if c.agent.kind == "pqn" else _check_dqn)(c, check)
@@ -74,6 +73,7 @@ def check_trackers(config: Config) -> None:
 
 
 def _check_pqn(c: Config, check: Callable[[bool, str, str], None]) -> None:
+    check(c.env.num_envs % max(c.shards, 1) == 0, "env.num_envs", f"a multiple of shards = {c.shards}")
     parts = c.agent.minibatches * max(c.shards, 1)
     if c.net.memory == "none":
         rows, what = c.env.num_envs * c.replay.collect, "env.num_envs x replay.collect"

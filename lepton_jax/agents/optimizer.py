@@ -48,7 +48,7 @@ def step(
       Parameters, optimiser state, and ``METRICS``.
     """
     (value, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-    gradient = _moving(training, steps, average(gradient))
+    gradient = average(_moving(training, steps, gradient))
     updates, opt_state = _chain(agent, training, hypers, steps, params).update(gradient, opt_state, params)
     metrics = {"loss": value, "q_mean": q_mean, "grad_norm": optax.tree.norm(gradient)}
     return optax.apply_updates(params, updates), opt_state, metrics

@@ -19,9 +19,9 @@ from lepton_jax.envs.vector import VectorEnv
 
 def latest_step(state: State, setup: Setup, shape: Shape) -> tuple[np.ndarray, int, float]:
     """Observation, action and reward of environment 0 at the last step taken."""
-    ring, worlds = _first_shard(state.ring, setup.shards), state.worlds
+    ring, worlds = state.ring, state.worlds
     if setup.shards > 1:
-        ring, worlds = jax.tree.map(lambda leaf: leaf[0], ring), on_one(worlds)
+        ring, worlds = _of_one(on_one(ring)), on_one(worlds)
     row = _last_row(state, shape, ring.action.shape[0])
     pick = lambda tree: jax.tree.map(lambda leaf: leaf[row, :1], tree)
     observation = setup.env.observe(pick(ring.episode), pick(ring.step), worlds)
@@ -39,12 +39,10 @@ def episode_reader(setup: Setup, shape: Shape) -> Callable[[State], Episode | No
 
     @jax.jit  # all at once: step by step, each small operation would be compiled by itself
     def take(ring: Ring, rows: jax.Array) -> Any:
-        if setup.shards > 1:
-            ring = jax.tree.map(lambda leaf: leaf[0], ring)
-        return _take(setup.env, ring, rows)
+        return _take(setup.env, _of_one(ring), rows)
 
     def read(state: State) -> Episode | None:
-        ring = _first_shard(state.ring, setup.shards)
+        ring = state.ring if setup.shards == 1 else on_one(state.ring)
         there = ring.action.shape[-2]
         # The last end is less than a time limit ago, and the one before it at most a time limit earlier.
         rows = (_last_row(state, shape, there) + 1 + np.arange(there)[-2 * setup.env.time_limit :]) % there
@@ -93,6 +91,6 @@ def _last_row(state: State, shape: Shape, rows: int) -> int:
     return ((shape.warmup + int(state.clock)) % shape.blocks * length - 1) % rows
 
 
-def _first_shard(ring: Ring, shards: int) -> Ring:
-    """The ring of the first device, with its leading axis."""
-    return ring if shards == 1 else jax.tree.map(lambda leaf: leaf.addressable_data(0), ring)
+def _of_one(ring: Ring) -> Ring:
+    """The ring of a device, without the leading axis that it has if each has its own."""
+    return jax.tree.map(lambda leaf: leaf[0], ring) if ring.action.ndim == 3 else ring

@@ -25,8 +25,8 @@ from lepton_jax.envs.vector import VectorEnv
 
 
 class State(NamedTuple):
-    """Everything a run is, between two chunks. N environments; with several shards, what each shard keeps of its own
-    (env_state, first, ring, carry) has one more leading axis, the shard's."""
+    """Everything a run is, between two chunks. N environments; where they are divided among shards, what each keeps of
+    its own (env_state, first, ring, carry) has one more leading axis, the shard's."""
 
     clock: jax.Array  # int32 (): iterations done; lanes in step share one
     birth: jax.Array  # int32 (): the clock when this run began: 0 but for a lane that began after others
@@ -43,6 +43,8 @@ class State(NamedTuple):
     reused: Any = ()  # replay.Memory that the run began with, where the agent samples from one; it stays as it is
 
 
+# What of a State each shard has a part of, where environments are divided; all else it has whole.
+DIVIDED = ("env_state", "first", "ring", "carry")
 NEVER = 2**31 - 1
 # Metrics that are sums over the iterations since the last log point; the others are means.
 TOTALS = ("reward", "terminated", "truncated")
@@ -128,12 +130,21 @@ def strong(hypers: Hypers) -> Hypers:
 def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) -> Program:
     """The training program of one run, over ``shards`` devices. ``env`` is what one shard steps."""
     shape = program_shape(config)
-    envs, collect = config.env.num_envs // shards, config.replay.collect
+    parts = shard.count_parts(config, shards)
+    envs, collect = config.env.num_envs // parts, config.replay.collect
     learning = make_learning(config, env, agent, shards)
 
     def own_keys(key: jax.Array, clock: jax.Array, count: int) -> jax.Array:
-        """``count`` keys of this shard and iteration."""
-        return jax.random.split(jax.random.fold_in(key, clock * shards + shard.number(shards)), count)
+        """``count`` keys of this part of the environments and this iteration."""
+        return jax.random.split(jax.random.fold_in(key, clock * parts + shard.number(parts)), count)
+
+    def keys_of(key: jax.Array, clock: jax.Array) -> jax.Array:
+        """The keys of an iteration: two a step, the same where the environments are, and this shard's to learn with."""
+        keys = own_keys(key, clock, 2 * collect + learning.keys)
+        if parts == shards:
+            return keys
+        learns = jax.vmap(jax.random.fold_in, (0, None))(keys[2 * collect :], shard.number(shards))
+        return jnp.concatenate([keys[: 2 * collect], learns])
 
     def rollout(state: State, keys: jax.Array, hypers: Hypers, act: Callable[..., Any]) -> tuple[State, replay.Rollout]:
         """``collect`` steps of every environment under ``act(carry, observation, first, key)``, two keys a step."""
@@ -175,7 +186,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
     def iteration(state: State, keys: jax.Array, hypers: Hypers) -> tuple[State, dict[str, jax.Array]]:
         age = state.clock - state.birth
         epsilon = explore.linear(age, hypers.eps_start, hypers.eps_end, hypers.eps_horizon)
-        place = shard.number(shards) * envs + jnp.arange(envs)
+        place = shard.number(parts) * envs + jnp.arange(envs)
         rungs = config.env.num_envs
         each = explore.ladder(epsilon, place, rungs, hypers.eps_ladder_power) if config.agent.eps_ladder else epsilon
         policy = lambda carry, observation, first, key: agent.act(
@@ -204,12 +215,12 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
     def segment(state: State, hypers: Hypers) -> State:
         # The keys of the whole segment at once: on a CPU a single call is a loop of eighty tiny kernels.
         ages = state.clock - state.birth + jnp.arange(shape.per_segment)
-        keys = jax.vmap(lambda age: own_keys(state.key, age, 2 * collect + learning.keys))(ages)
+        keys = jax.vmap(lambda age: keys_of(state.key, age))(ages)
         state, metrics = jax.lax.scan(lambda state, keys: iteration(state, keys, hypers), state, keys)
         finite = jnp.isfinite(sum(metrics.values()))
         bad = shard.lowest(jnp.min(jnp.where(finite, NEVER, ages)), shards)
         new = {name: (jnp.sum if name in TOTALS else jnp.mean)(each) for name, each in metrics.items()}
-        new = shard.mean_over(new, TOTALS, shards)
+        new = shard.mean_over(new, TOTALS, shards, parts)
         return state._replace(
             sums={name: state.sums[name] + value for name, value in new.items()}, bad=jnp.minimum(state.bad, bad)
         )
@@ -267,7 +278,7 @@ def make_program(config: Config, env: VectorEnv, agent: Agent, shards: int = 1) 
 
         return jax.lax.fori_loop(0, segments, one, state)
 
-    own = {"env_state", "first", "ring", "carry"}
+    own = DIVIDED if parts > 1 else ()
     layout = State._make(OWN if name in own else SHARED for name in State._fields)
     init_ = shard.spread(init, shards, (SHARED,) * 4, layout)
     chunk_ = shard.spread(chunk, shards, (layout, SHARED, SHARED), layout)

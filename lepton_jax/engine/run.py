@@ -172,7 +172,7 @@ def _prepare(
     keys = jax.random.key(config.seed), jax.random.key(config.env.level_seed)
     init = program.init.trace(*keys, hypers, given)
     like = init.out_info
-    size = size_of(like)
+    size = size_of(like, setup.shards)
     refuse_oversized(program.shape, size)
     start = init.lower().compile() if point is None else None
     chunk = program.chunk.trace(like, hypers, jax.ShapeDtypeStruct((), np.int32)).lower().compile()

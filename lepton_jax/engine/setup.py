@@ -16,7 +16,7 @@ from lepton_jax.agents.networks import make_q
 from lepton_jax.agents.pqn import make_pqn
 from lepton_jax.agents.training import AS_USUAL, Training
 from lepton_jax.config import MAZE, Config, ConfigError
-from lepton_jax.engine.shard import count_shards, prepare_devices, wanted_devices
+from lepton_jax.engine.shard import count_parts, count_shards, prepare_devices, wanted_devices
 from lepton_jax.envs.maze import named, rules, suites, world
 from lepton_jax.envs.maze.level import Level, pad, stack
 from lepton_jax.envs.maze.observe import observation_spec
@@ -75,7 +75,7 @@ def make_setup(config: Config, training: Training = AS_USUAL) -> Setup:
     levels = world.Endless(env_.pool, env_.refresh_levels) if env_.levels == 0 else env_.levels
     maze_rules = make_rules(config)
     shards = count_shards(config)
-    env = world.make_env(maze_rules, env_.num_envs // shards, spec, levels, env_.held_out)
+    env = world.make_env(maze_rules, env_.num_envs // count_parts(config, shards), spec, levels, env_.held_out)
     agent = make_agent(config, env, training)
     return Setup(shards, env, agent, suites.describe(spec, env_.held_out))
 

@@ -1,7 +1,8 @@
 """One run over several devices: each keeps its share of the environments and of the ring; gradients are averaged.
 
 On a CPU the devices are cores. XLA splits one small matrix product badly over cores; two halves of the batch on two
-virtual devices, with a single all-reduce an update, run nearly twice as fast.
+virtual devices, with a single average an update, run nearly twice as fast. Environments too few to be shared out are
+the same on all devices, and so is the ring; each then learns from batches of its own.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 
 from lepton_jax.config import Config, ConfigError
+from lepton_jax.engine import native
 from lepton_jax.engine.installation import usable_cores
 
 AXIS = "shard"
 OWN, SHARED = PartitionSpec(AXIS), PartitionSpec()
-# A smaller share of a batch than this is not worth a device.
-_SMALLEST_SHARE = 128
+# A smaller share of a batch than this is not worth a device: where they meet by way of XLA, and where they do not.
+_SMALLEST_SHARE, _SMALLEST_NATIVE = 128, 32
 
 
 def prepare_devices(wanted: int) -> None:
@@ -33,7 +36,9 @@ def prepare_devices(wanted: int) -> None:
 
 def wanted_devices(config: Config) -> int:
     """CPU devices that one run wants."""
-    return config.shards or _automatic(config, usable_cores())
+    return config.shards or _automatic(
+        config, usable_cores(), _SMALLEST_SHARE if native.trouble() else _SMALLEST_NATIVE
+    )
 
 
 def count_shards(config: Config) -> int:
@@ -45,26 +50,35 @@ def count_shards(config: Config) -> int:
     there = jax.local_device_count()
     if config.shards > there:
         raise ConfigError(f"shards = {config.shards}, but jax has {there} devices; use --shards {there} or fewer")
-    return config.shards or _automatic(config, there)
+    return config.shards or _automatic(config, there, _SMALLEST_NATIVE if _meets_natively() else _SMALLEST_SHARE)
 
 
-def _automatic(config: Config, devices: int) -> int:
+def count_parts(config: Config, shards: int) -> int:
+    """How many parts the environments are divided into: one a device, or 1, where they are the same on all."""
+    return shards if config.env.num_envs % shards == 0 else 1
+
+
+def _automatic(config: Config, devices: int, smallest: int) -> int:
     shards = 1
-    while 2 * shards <= devices and _pays(config, 2 * shards):
+    while 2 * shards <= devices and _pays(config, 2 * shards, smallest):
         shards *= 2
     return shards
 
 
-def _pays(config: Config, shards: int) -> bool:
-    """Whether environments and batches can be shared out, and each share of a batch is worth a device."""
+def _pays(config: Config, shards: int, smallest: int) -> bool:
+    """Whether batches can be shared out, and each share of one has at least ``smallest`` transitions."""
     envs, recurrent = config.env.num_envs, config.net.memory != "none"
-    if config.agent.kind == "pqn":
+    if config.agent.kind == "pqn":  # its batches are what the environments have played
         parts, transitions = config.agent.minibatches, envs * config.replay.collect
-        whole = (envs if recurrent else transitions) % (shards * parts) == 0
+        whole = (envs if recurrent else transitions) % (shards * parts) == 0 and envs % shards == 0
     else:
         parts, transitions = 1, config.replay.batch_size
         whole = transitions % (shards * (config.replay.sequence if recurrent else 1)) == 0
-    return envs % shards == 0 and whole and transitions // (shards * parts) >= _SMALLEST_SHARE
+    return whole and transitions // (shards * parts) >= smallest
+
+
+def _meets_natively() -> bool:
+    return jax.default_backend() == "cpu" and not native.trouble()
 
 
 def number(shards: int) -> jax.Array | int:
@@ -73,9 +87,17 @@ def number(shards: int) -> jax.Array | int:
 
 
 def average(tree: Any, shards: int) -> Any:
-    """The mean of a float tree over all shards, by one all-reduce: each costs tens of microseconds on a CPU."""
+    """The mean of a gradient over all shards. Of two in one program one has to follow from the other."""
     if shards == 1:
         return tree
+    single = all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(tree))
+    if single and shards <= native.MOST_DEVICES and _meets_natively():
+        return native.mean(tree, AXIS)
+    return _mean(tree)
+
+
+def _mean(tree: Any) -> Any:
+    """By one all-reduce of XLA's: each costs tens of microseconds on a CPU."""
     flat, restore = ravel_pytree(tree)
     return restore(jax.lax.pmean(flat, AXIS))
 
@@ -122,9 +144,9 @@ def on_one(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
-def mean_over(values: dict[str, jax.Array], sums: tuple[str, ...], shards: int) -> dict[str, jax.Array]:
-    """Metrics of all shards: the mean, or the sum of those named in ``sums``."""
+def mean_over(values: dict[str, jax.Array], sums: tuple[str, ...], shards: int, parts: int) -> dict[str, jax.Array]:
+    """Metrics of all shards: the mean, or the sum over ``parts`` of environments of those named in ``sums``."""
     if shards == 1:
         return values
-    means = average(values, shards)
-    return {name: value * shards if name in sums else value for name, value in means.items()}
+    means = _mean(values)
+    return {name: value * parts if name in sums else value for name, value in means.items()}

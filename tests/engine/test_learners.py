@@ -36,11 +36,12 @@ def tiny(kind: str = "dqn", **changes: Any) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("kind", "memory", "shards"),
-    [("pqn", "gru", 1), ("dqn", "lstm", 2)],
+    ("kind", "memory", "shards", "envs"),
+    [("pqn", "gru", 1, 16), ("dqn", "lstm", 2, 1)],
 )
-def test_a_learner_with_memory_goes_on_where_it_was_cut(tmp_path, kind, memory, shards):
-    config: dict[str, Any] = {"env": PARTIAL, "net": {"memory": memory}, "schedule_steps": 4096, "shards": shards}
+def test_a_learner_with_memory_goes_on_where_it_was_cut(tmp_path, kind, memory, shards, envs):
+    config: dict[str, Any] = {"env": PARTIAL | {"num_envs": envs}, "net": {"memory": memory}, "schedule_steps": 4096}
+    config |= {"shards": shards}
     whole = lepton_jax.run(tiny(kind, run_dir=str(tmp_path / "whole"), **config))
     lepton_jax.run(tiny(kind, run_dir=str(tmp_path / "cut"), **config | {"total_steps": 2048}))
     cut = lepton_jax.resume(tmp_path / "cut", total_steps=4096)

@@ -36,7 +36,8 @@ def refusal(monkeypatch, found, size=SIZE, backend="gpu", shape=SHAPE) -> str:
         ("gpu", 2, 3_000 + 6_000),
         ("gpu", 4, 3_000 + 3_000),
         ("cpu", 1, 3 * 15_000 / 0.8),  # it, its copy and that of Orbax, and a fifth for anything else
-        ("cpu", 2, 4 * 15_000 / 0.8),  # devices that share one memory; and jax's copy of what it joins
+        # Devices that share one memory, each with its own 3,000; and jax's copy of what it joins.
+        ("cpu", 2, (4 * 12_000 + 5 * 3_000) / 0.8),
     ],
 )
 def test_what_a_state_needs(monkeypatch, backend, shards, needed):
@@ -61,19 +62,29 @@ def test_where_no_replay_would_help(monkeypatch):
     refuse_oversized(SHAPE, SIZE)
 
 
+@pytest.mark.parametrize(("backend", "needed"), [("gpu", 15_000), ("cpu", 5 * 15_000 / 0.8)])
+def test_where_environments_are_not_divided_each_device_has_the_whole_replay(monkeypatch, backend, needed):
+    size = SIZE._replace(own_bytes=0, shards=2)
+    assert refusal(monkeypatch, needed + 1, size, backend) == ""
+    said = refusal(monkeypatch, needed - 1, size, backend)
+    assert "choose at most --replay.capacity 999" in said
+    assert ("5 times while it is saved" in said) == (backend == "cpu")
+
+
 def test_on_a_cpu_there_is_room_to_save(monkeypatch):
     """A state of 70% of what there is would be killed by its first checkpoint."""
     said = refusal(monkeypatch, int(15_000 / 0.7), backend="cpu")
-    assert re.search(r"3 times there while it is saved, .*; choose at most --replay.capacity \d+$", said)
+    assert re.search(r" 3 times while it is saved, .*; choose at most --replay.capacity \d+$", said)
 
 
 @pytest.mark.skipif(jax.local_device_count() < 2, reason="needs two devices; conftest asks for them")
-def test_what_the_shards_share_out_is_what_lies_on_each():
-    config = preset("quick", shards=2)
+@pytest.mark.parametrize("envs", [1024, 1023])
+def test_what_the_shards_share_out_is_what_lies_on_each(envs):
+    config = preset("quick", shards=2, env={"num_envs": envs})
     setup = make_setup(config)
     program = make_program(config, setup.env, setup.agent, 2)
     key, hypers = jax.random.key(0), make_hypers(config, program.shape)
-    size = size_of(jax.eval_shape(program.init, key, key, hypers))
+    size = size_of(jax.eval_shape(program.init, key, key, hypers), 2)
     state = program.init(key, key, hypers)
     plain = lambda leaf: jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
     on_one = sum(plain(leaf).addressable_data(0).nbytes for leaf in jax.tree.leaves(state))

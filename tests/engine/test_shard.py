@@ -57,13 +57,65 @@ def test_both_devices_hold_the_same_learner_and_other_experience():
     assert ended.shape == (2, 128, 8)
 
 
-def test_the_same_seed_twice_is_equal_bit_for_bit():
-    one, _ = after_chunks(small(shards=2))
-    two, _ = after_chunks(small(shards=2))
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = jax.random.key_data(a), jax.random.key_data(b)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+def undivided(**changes):
+    """15 environments, which two devices cannot share out."""
+    config = small(shards=2, **changes)
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=15))
+
+
+def test_environments_that_cannot_be_shared_out_are_the_same_on_both():
+    state, history = after_chunks(undivided())
+    assert state.ring.action.shape[1:] == (15,)
+    for leaf in jax.tree.leaves(arrays(state)):
+        first, second = (np.asarray(leaf.addressable_data(device)) for device in (0, 1))
+        np.testing.assert_array_equal(first, second)
+    # What is played at random before anything is learnt is what one device plays, and each episode counts once.
+    alone, counted = after_chunks(dataclasses.replace(undivided(), shards=1))
+    begun = [after_chunks(dataclasses.replace(undivided(), shards=shards), count=0)[0].ring for shards in (1, 2)]
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, begun))
+    ended, expected = (sum(each["terminated"] + each["truncated"] for each in told) for told in (history, counted))
+    assert 0.75 < ended / expected < 1.5
+    assert alone.clock == state.clock
+
+
+@pytest.mark.parametrize("config", [small(shards=2), undivided()], ids=["divided", "undivided"])
+def test_two_devices_do_what_one_program_does_twice(config, monkeypatch):
+    """The same two shards as one axis of one program on one device, where jax itself averages."""
+    setup = make_setup(config)
+    program = make_program(config, setup.env, setup.agent, 2)
+    hypers = strong(make_hypers(config, program.shape))
+    keys = jax.random.key(3), jax.random.key(0)
+    over_two = program.chunk(program.init(*keys, hypers), hypers, np.int32(3))
+
+    monkeypatch.setattr(shard, "average", lambda tree, shards: jax.lax.pmean(tree, shard.AXIS))
+
+    def segment(_, state):
+        worlds = program.refresh(state.worlds, state.level_key, state.clock)
+        return program.segment(state._replace(worlds=worlds), hypers)
+
+    def one(_):
+        state = program.begin(*keys, hypers, None, setup.env.worlds(keys[1]), jnp.int32(0))
+        return arrays(jax.lax.fori_loop(0, 3, segment, state))
+
+    twice = jax.jit(jax.vmap(one, axis_name=shard.AXIS, axis_size=2))(jnp.arange(2))
+    for name in ("agent_state", "ring"):
+        found, expected = getattr(over_two, name), twice[name]
+        whole = name == "agent_state" or found.action.ndim == 2  # else the first axis is the shard's
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            for k in (0, 1):
+                np.testing.assert_allclose(np.asarray(a if whole else a[k]), np.asarray(b[k]), rtol=2e-3, atol=2e-5)
+
+
+def arrays(state):
+    """A state as a dictionary, without its keys."""
+    return {name: value for name, value in state._asdict().items() if name not in ("key", "level_key")}
+
+
+@pytest.mark.parametrize("config", [small(shards=2), undivided()], ids=["divided", "undivided"])
+def test_the_same_seed_twice_is_equal_bit_for_bit(config):
+    one, _ = after_chunks(config)
+    two, _ = after_chunks(config)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(arrays(one)), jax.device_get(arrays(two)))
 
 
 def test_no_more_devices_than_cores_that_may_be_used(monkeypatch):
@@ -72,6 +124,17 @@ def test_no_more_devices_than_cores_that_may_be_used(monkeypatch):
         monkeypatch.setattr(shard, "usable_cores", lambda cores=cores: cores)
         assert shard.wanted_devices(config) == devices
     assert shard.wanted_devices(preset("quick", shards=4)) == 4  # as it was asked for
+
+
+def test_devices_are_taken_while_each_has_enough_to_learn_from(monkeypatch):
+    monkeypatch.setattr(shard, "usable_cores", lambda: 8)
+    config = preset("quick", env={"num_envs": 15}, replay={"batch_size": 128})
+    monkeypatch.setattr(shard.native, "trouble", lambda: "")
+    assert shard.wanted_devices(config) == 4  # 32 transitions each
+    pqn = {"kind": "pqn", "minibatches": 1}
+    assert shard.wanted_devices(preset("quick", agent=pqn, env={"num_envs": 1022})) == 2  # it learns what they play
+    monkeypatch.setattr(shard.native, "trouble", lambda: "no C compiler")
+    assert shard.wanted_devices(config) == 1
 
 
 def in_parts(shards):

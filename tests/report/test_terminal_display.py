@@ -220,8 +220,8 @@ def test_the_last_whole_episode_lies_between_the_last_two_ends():
     assert last_episode(Scene(level, cells), reward, ended) is None
 
 
-@pytest.mark.parametrize("shards", [1, 2])
-def test_an_episode_is_read_across_the_end_of_the_memory(shards):
+@pytest.mark.parametrize(("shards", "divided"), [(1, False), (2, True), (2, False)])
+def test_an_episode_is_read_across_the_end_of_the_memory(shards, divided):
     """12 rows of 2 environments, written up to row 3; the episode of environment 0 is in rows 11 to 3."""
     maze = rules.Rules(5, 5, 6, "full")
     env = world.make_env(maze, 2)
@@ -243,8 +243,9 @@ def test_an_episode_is_read_across_the_end_of_the_memory(shards):
     )  # fmt: skip
     if shards == 2:  # the first one's is what is wanted
         mesh = jax.make_mesh((2,), ("s",), axis_types=(jax.sharding.AxisType.Auto,))
-        over = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("s"))
-        ring = jax.tree.map(lambda leaf: jax.device_put(np.stack([leaf, 0 * leaf]), over), ring)
+        over = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("s" if divided else None))
+        both = (lambda leaf: np.stack([leaf, 0 * leaf])) if divided else np.asarray
+        ring = jax.tree.map(lambda leaf: jax.device_put(both(leaf), over), ring)
     shape: Any = SimpleNamespace(blocks=6, warmup=3)
     setup: Any = SimpleNamespace(env=env, shards=shards)
     read = episode_reader(setup, shape)
