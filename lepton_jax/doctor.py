@@ -57,6 +57,9 @@ def lines(facts: Facts, problems: list[Problem]) -> list[str]:
     devices = ", ".join(f"{count} x {device}" for device, count in seen.items())
     text += [f"jax sees   {devices}" if not probe.trouble else f"jax        {probe.trouble}"]
     text += [f"cache      {probe.cache}, {probe.cache_trouble or 'can be written'}"] * (probe.cache is not None)
+    if probe.platform == "cpu":
+        slower = f"by XLA ({probe.native_trouble}): small networks learn slower than they could"
+        text += [f"gradients  averaged over cores {slower if probe.native_trouble else 'in C'}"]
     text += [f"{name}={value}" for name, value in facts.variables.items()]
     text += [""]
     for number, problem in enumerate(problems, 1):

@@ -169,6 +169,13 @@ def test_this_machine_is_well(capsys, monkeypatch, tmp_path):
     assert told["threads"] >= 1
 
 
+def test_who_averages_gradients_is_told():
+    slower = WELL._replace(probe=WELL.probe._replace(native_trouble="no C compiler"))
+    assert "gradients  averaged over cores in C" in doctor.lines(WELL, [])
+    assert any("by XLA (no C compiler)" in line for line in doctor.lines(slower, diagnose(slower)))
+    assert not diagnose(slower)  # all the same, it learns
+
+
 def test_as_a_person_reads_it():
     broken = WELL._replace(packages=(JAX, SIX._replace(found=None)), nvidia=CARD, plugins=CUDA13, probe=ON_GPU)
     text = doctor.lines(broken, diagnose(broken))

@@ -38,9 +38,10 @@ say("compile and run a program")
 assert float(jax.jit(lambda x: x + 1)(1.0)) == 2.0
 say("import lepton_jax")
 import gymnax
-from lepton_jax.engine import run, setup
+from lepton_jax.engine import native, run, setup
 folder = jax.config.values["jax_compilation_cache_dir"] or str(setup.cache_dir())
-print(json.dumps({"devices": devices, "platform": jax.default_backend(), "cache": folder}), flush=True)
+told = {"devices": devices, "platform": jax.default_backend(), "cache": folder, "native_trouble": native.trouble()}
+print(json.dumps(told), flush=True)
 os._exit(0)
 """
 
@@ -70,6 +71,7 @@ class Probe(NamedTuple):
     platform: str | None = None  # that jax computes on by default
     cache: str | None = None  # folder of compiled programs
     cache_trouble: str = ""  # why nothing can be written there
+    native_trouble: str = ""  # why XLA averages gradients over cores, and not the C part of the engine
 
 
 class Facts(NamedTuple):
@@ -178,7 +180,7 @@ def probe(timeout: float) -> Probe:
         return Probe(f"{step}: failed", said)
     found = json.loads(out.splitlines()[-1])
     told = tuple(found["devices"]), found["platform"], found["cache"]
-    return Probe("", said, *told, _unwritable(Path(found["cache"])))
+    return Probe("", said, *told, _unwritable(Path(found["cache"])), found["native_trouble"])
 
 
 def find_nvidia() -> Nvidia | None:

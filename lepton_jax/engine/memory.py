@@ -62,7 +62,7 @@ def refuse_oversized(shape: Shape, size: Size) -> None:
         own, whole = 1.0 + copies, size.shards + copies
         available = SHARE * found
         where = f"the {available / 2**30:.2f} GiB that a run may take of {where}"
-        told = f" {own if divided else whole:.0f} times while it is saved"
+        told = f", {own if divided else whole:.0f} times there while it is saved"
     else:
         own, whole, available = 1 / size.shards, 1.0, found
         told = f" over {size.shards} devices" * (divided and size.shards > 1)

@@ -68,13 +68,13 @@ def test_where_environments_are_not_divided_each_device_has_the_whole_replay(mon
     assert refusal(monkeypatch, needed + 1, size, backend) == ""
     said = refusal(monkeypatch, needed - 1, size, backend)
     assert "choose at most --replay.capacity 999" in said
-    assert ("5 times while it is saved" in said) == (backend == "cpu")
+    assert (", 5 times there while it is saved, and" in said) == (backend == "cpu")
 
 
 def test_on_a_cpu_there_is_room_to_save(monkeypatch):
     """A state of 70% of what there is would be killed by its first checkpoint."""
     said = refusal(monkeypatch, int(15_000 / 0.7), backend="cpu")
-    assert re.search(r" 3 times while it is saved, .*; choose at most --replay.capacity \d+$", said)
+    assert re.search(r", 3 times there while it is saved, and .*; choose at most --replay.capacity \d+$", said)
 
 
 @pytest.mark.skipif(jax.local_device_count() < 2, reason="needs two devices; conftest asks for them")
