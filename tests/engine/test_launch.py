@@ -271,7 +271,8 @@ def refuse(*_: Any) -> None:
 def test_a_run_goes_on_over_as_many_devices_as_it_began_with(tmp_path, monkeypatch):
     """Also where the number that it would choose by itself is another by now."""
     with monkeypatch.context() as patch:
-        patch.setattr(shard, "_SMALLEST_SHARE", 8)
+        for name in ("_SMALLEST_SHARE", "_SMALLEST_NATIVE"):
+            patch.setattr(shard, name, 8)
         stopped(tmp_path / "run", patch, 16)
     launch = go_on(tmp_path / "run")
     assert (launch.config.shards, launch.shards) == (0, 2)

@@ -371,6 +371,7 @@ def test_learns_the_exact_values_of_a_small_maze():
     config = Config(
         total_steps=64 * 2 * 2000,
         log_points=1,
+        shards=1,
         env=EnvConfig(num_envs=64, size=5, levels=1, held_out=False, observation="full", level_seed=3),
         net=NetConfig(kind="mlp", width=64, depth=1, dueling=True),
         agent=AgentConfig(
